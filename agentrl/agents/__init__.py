@@ -1,0 +1,1 @@
+"""Agents: messages to token ids, sampled ids to actions."""

@@ -1,0 +1,1 @@
+"""Policies: where tokens (or, for scripted ones, actions) come from."""

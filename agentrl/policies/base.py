@@ -1,0 +1,86 @@
+"""What a policy is: token ids in, token ids out. Batching is the policy's business."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from agentrl.types import Action, FloatArray, IntArray, Observation
+
+
+@dataclass(slots=True)
+class Request:
+    """One completion to sample. ``key`` orders requests in deterministic mode; ``seed`` fixes its draws alone."""
+
+    prompt_ids: IntArray
+    max_tokens: int
+    seed: int
+    temperature: float = 1.0
+    stop: tuple[str, ...] = ()
+    key: tuple[Any, ...] = ()
+
+
+@dataclass(slots=True)
+class Completion:
+    """Sampled ids [C] with the natural-log probability [C] each had at the sampling temperature, and entropies [C]."""
+
+    ids: IntArray
+    logprobs: FloatArray
+    entropies: FloatArray
+    finish: Literal["stop", "length"]
+    version: int
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the policy has done since they were last taken; they end in the metrics."""
+
+    prefill_tokens: int = 0  # prompt tokens computed
+    new_tokens: int = 0  # prompt tokens that no earlier request of the episode had computed
+    sampled_tokens: int = 0
+    used_positions: int = 0
+    computed_positions: int = 0  # padding included
+    forwards: int = 0
+    seconds: float = 0.0
+
+    @property
+    def padding_share(self) -> float:
+        return 1.0 - self.used_positions / self.computed_positions if self.computed_positions else 0.0
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A policy of tokens."""
+
+    name: str
+    tokenizer: Any
+    window: int  # longest prompt plus completion, in tokens
+    counters: Counters
+
+    async def generate(self, request: Request) -> Completion: ...
+    def expect(self, live: Callable[[], int] | None) -> None:
+        """Deterministic mode: before each step, wait until ``live()`` requests are in; None: never wait."""
+
+
+@dataclass(slots=True)
+class ScriptedTurn:
+    """What a scripted policy may look at when it acts."""
+
+    env: Any
+    observation: Observation
+    rng: random.Random
+    task_key: str
+    turn: int
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ScriptedPolicy(Protocol):
+    """A policy of actions, without tokens: expert, random, idle, replay, a person."""
+
+    name: str
+
+    async def act(self, turn: ScriptedTurn) -> Action: ...

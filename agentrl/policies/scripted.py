@@ -1,0 +1,63 @@
+"""Policies without a model: what the environment's expert does, chance, nothing, or what was done before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentrl.envs.random_actions import random_action
+from agentrl.errors import UserError
+from agentrl.policies.base import ScriptedPolicy, ScriptedTurn
+from agentrl.types import Action, Trajectory
+
+
+class Expert:
+    """The environment's expert; with ``noise`` (a probability) a random action now and then."""
+
+    def __init__(self, noise: float = 0.0) -> None:
+        self.name, self.noise = "expert", noise
+
+    async def act(self, turn: ScriptedTurn) -> Action:
+        if not hasattr(turn.env, "expert"):
+            raise UserError(f"{turn.task_key.split('#')[0]} has no expert")
+        if self.noise and turn.rng.random() < self.noise:
+            turn.info["noise"] = True
+            return random_action(turn.env, turn.rng)
+        action: Action = turn.env.expert()
+        return action
+
+
+class Random:
+    """A random admissible action, or a random tool with random arguments."""
+
+    name = "random"
+
+    async def act(self, turn: ScriptedTurn) -> Action:
+        return random_action(turn.env, turn.rng)
+
+
+class Idle:
+    """Says nothing of use: what an environment gives for it, it gives for free."""
+
+    name = "idle"
+
+    async def act(self, turn: ScriptedTurn) -> Action:
+        return "wait"
+
+
+class Replay:
+    """The actions of stored trajectories, by task."""
+
+    name = "replay"
+
+    def __init__(self, trajectories: Sequence[Trajectory]) -> None:
+        self._actions = {t.task.key: [turn.action for turn in t.turns] for t in trajectories}
+
+    async def act(self, turn: ScriptedTurn) -> Action:
+        actions = self._actions.get(turn.task_key)
+        if actions is None:
+            raise UserError(f"nothing stored for task {turn.task_key}")
+        action = actions[turn.turn] if turn.turn < len(actions) else None
+        return "" if action is None else action
+
+
+SCRIPTED: dict[str, type[ScriptedPolicy]] = {"expert": Expert, "random": Random, "idle": Idle}

@@ -1,0 +1,346 @@
+"""A policy that runs any causal language model of transformers, in this process, on any device.
+
+Requests join a running batch: prompts are computed in right-padded blocks on top of the longest prefix that a slot
+still holds, then all running rows sample one token at a time. A request's draws depend on its own seed only.
+Left out on purpose: top-p and top-k (a truncated distribution biases the training ratio), beam search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from agentrl.policies.base import Completion, Counters, Request
+from agentrl.policies.kv import SlotCache
+
+BLOCK = 32  # key lengths are rounded up to this, so that memory is reused
+PREFILL_POSITIONS = 8192  # at most so many padded positions in one prompt forward
+MAX_WAIT = 16  # decode steps after which waiting requests are let in however few they are
+
+
+@dataclass(slots=True)
+class _Row:
+    request: Request
+    future: asyncio.Future[Completion]
+    draws: np.ndarray
+    slot: int = -1
+    done: int = 0  # prompt tokens whose keys the slot holds
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    started: float = field(default_factory=time.perf_counter)
+
+
+class TransformersPolicy:
+    """``slots`` conversations are held at once, each up to ``window`` tokens; the least recently used one makes room."""
+
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, *, name: str = "policy", slots: int = 128, window: int | None = None
+    ) -> None:
+        self.name, self.tokenizer = name, tokenizer
+        self.model = model.eval().requires_grad_(False)
+        config = model.config.get_text_config()
+        limit = int(getattr(config, "max_position_embeddings", 0) or 4096)
+        self.window = min(window or limit, limit)
+        parameter = next(model.parameters())
+        self.device, self._dtype = parameter.device, parameter.dtype
+        self.version = 0
+        self.counters = Counters()
+        self._slots = slots
+        self._layers = int(config.num_hidden_layers)
+        self._slow = _needs_recompute(config)
+        if self.device.type == "cpu" and config._attn_implementation == "sdpa":
+            model.set_attn_implementation("agentrl_grouped")
+        self._ends = _end_ids(model, tokenizer)
+        self._stop_tokens: dict[tuple[str, ...], np.ndarray] = {}
+        self._waiting: list[_Row] = []
+        self._running: list[_Row] = []
+        self._patience = 0
+        self._live: Callable[[], int] | None = None
+        self._pump_task: asyncio.Task[None] | None = None
+        self._drop_cache()
+
+    # -- the policy protocol ------------------------------------------------------------------------------------
+
+    def expect(self, live: Callable[[], int] | None) -> None:
+        self._live = live
+
+    async def generate(self, request: Request) -> Completion:
+        """Raises ValueError where prompt and completion cannot fit the window."""
+        if len(request.prompt_ids) + 1 > self.window:
+            raise ValueError(f"a prompt of {len(request.prompt_ids)} tokens does not fit a window of {self.window}")
+        loop = asyncio.get_running_loop()
+        budget = min(request.max_tokens, self.window - len(request.prompt_ids))
+        draws = np.random.Generator(np.random.Philox(key=request.seed % (1 << 63))).random(budget)
+        row = _Row(request, loop.create_future(), draws)
+        self._waiting.append(row)
+        if self._pump_task is None or self._pump_task.done():
+            self._pump_task = loop.create_task(self._pump())
+        return await row.future
+
+    def update(self, state: dict[str, torch.Tensor], version: int) -> None:
+        """Take new weights. Keys and values of the old ones are dropped."""
+        own = self.model.state_dict()
+        with torch.no_grad():
+            for name, value in state.items():
+                own[name].copy_(value)
+        self.version = version
+        self._drop_cache()
+
+    # -- the batch -------------------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        try:
+            while self._waiting or self._running:
+                await asyncio.sleep(0)  # let environments that are ready step first
+                spins = 0
+                while self._live is not None and len(self._waiting) + len(self._running) < self._live():
+                    spins += 1
+                    await asyncio.sleep(0 if spins < 100 else 0.0005)
+                self._step()
+        except Exception as error:
+            for row in (*self._waiting, *self._running):
+                if not row.future.done():
+                    row.future.set_exception(error)
+            self._waiting, self._running = [], []
+
+    def _step(self) -> None:
+        begin = time.perf_counter()
+        self._forget_cancelled()
+        self._patience += bool(self._waiting)
+        if self._waiting and (len(self._waiting) >= len(self._running) or self._patience >= MAX_WAIT):
+            self._admit()
+            self._patience = 0
+        if self._running:
+            rows = self._running
+            last = [[row.ids[-1]] for row in rows]
+            starts = [len(row.request.prompt_ids) + len(row.ids) - 1 for row in rows]
+            self._advance(rows, last, starts)
+        self.counters.seconds += time.perf_counter() - begin
+
+    def _forget_cancelled(self) -> None:
+        for row in self._running:
+            if row.future.cancelled():
+                self._release(row)
+        self._running = [row for row in self._running if not row.future.cancelled()]
+        self._waiting = [row for row in self._waiting if not row.future.cancelled()]
+
+    def _admit(self) -> None:
+        self._waiting.sort(key=lambda row: row.request.key)
+        room = self._slots - len(self._running)
+        rows, self._waiting = self._waiting[:room], self._waiting[room:]
+        for row in rows:
+            self._take_slot(row)
+        rows.sort(key=lambda row: len(row.request.prompt_ids) - row.done)
+        for batch in _budgeted(rows, [len(r.request.prompt_ids) - r.done for r in rows], PREFILL_POSITIONS):
+            blocks = [row.request.prompt_ids[row.done :].tolist() for row in batch]
+            self.counters.prefill_tokens += sum(map(len, blocks))
+            self._running += batch
+            self._advance(batch, blocks, [row.done for row in batch])
+
+    def _advance(self, rows: Sequence[_Row], blocks: list[list[int]], starts: list[int]) -> None:
+        """Feed each row its block at its position and sample one token for each."""
+        logits = self._logits_slow(rows) if self._slow else self._logits(rows, blocks, starts)
+        temperatures = torch.tensor([row.request.temperature for row in rows], device=logits.device)
+        draws = torch.tensor([row.draws[len(row.ids)] for row in rows], dtype=torch.float64, device=logits.device)
+        ids, logprobs, entropies = sample(logits, temperatures, draws)
+        self.counters.sampled_tokens += len(rows)
+        finished = False
+        for row, i, logprob, entropy in zip(rows, ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True):
+            row.ids.append(i)
+            row.logprobs.append(logprob)
+            row.entropies.append(entropy)
+            finished |= self._finish(row)
+        if finished:
+            self._running = [row for row in self._running if row.slot >= 0]
+
+    def _finish(self, row: _Row) -> bool:
+        stopped = row.ids[-1] in self._ends or self._stops(row)
+        if not stopped and len(row.ids) < len(row.draws):
+            return False
+        self._release(row)
+        if not row.future.done():
+            row.future.set_result(
+                Completion(
+                    np.asarray(row.ids, np.int32),
+                    np.asarray(row.logprobs, np.float32),
+                    np.asarray(row.entropies, np.float32),
+                    "stop" if stopped else "length",
+                    self.version,
+                    time.perf_counter() - row.started,
+                )
+            )
+        return True
+
+    def _stops(self, row: _Row) -> bool:
+        stop = row.request.stop
+        if not stop or not self._may_stop(stop)[row.ids[-1]]:
+            return False
+        text = self.tokenizer.decode(row.ids[-64:], skip_special_tokens=False)
+        return any(s in text for s in stop)
+
+    def _may_stop(self, stop: tuple[str, ...]) -> np.ndarray:
+        """Which tokens hold the last letter of a stop string: only after them is the text looked at."""
+        if stop not in self._stop_tokens:
+            size = self.model.config.get_text_config().vocab_size
+            known = min(size, len(self.tokenizer))
+            texts = self.tokenizer.batch_decode([[i] for i in range(known)])
+            flags = np.zeros(size, bool)
+            flags[:known] = [any(s[-1] in text for s in stop) for text in texts]
+            self._stop_tokens[stop] = flags
+        return self._stop_tokens[stop]
+
+    # -- slots -------------------------------------------------------------------------------------------------------
+
+    def _drop_cache(self) -> None:
+        self._held: np.ndarray = np.full((self._slots, self.window), -1, np.int32)  # ids whose keys a slot holds
+        self._length = np.zeros(self._slots, np.int64)
+        self._used = np.zeros(self._slots, np.int64)  # when a slot was last used
+        self._busy = np.zeros(self._slots, bool)
+        self._clock = 0
+        if not hasattr(self, "_cache") or self._cache.length < self.window:
+            self._cache = SlotCache(self._layers, self._slots, 0)
+
+    def _take_slot(self, row: _Row) -> None:
+        prompt = row.request.prompt_ids
+        n = len(prompt) - 1  # the last token is always computed: its logits are needed
+        same = self._held[:, :n] == prompt[:n]
+        shared = np.where(same.all(1), n, np.argmin(same, 1)) if n else np.zeros(self._slots, np.int64)
+        shared = np.minimum(shared, self._length)
+        free = np.where(self._busy, -1, shared)
+        slot = int(np.argmax(free))
+        # A slot that holds more than a sliver of this very conversation is continued; else the oldest makes room.
+        if free[slot] <= 0 or free[slot] < self._length[slot] // 2:
+            slot = int(np.argmin(np.where(self._busy, np.iinfo(np.int64).max, self._used)))
+        best = int(np.argmax(shared))
+        if shared[best] > shared[slot]:
+            self._cache.copy(best, slot, int(shared[best]))
+            self._held[slot, : shared[best]] = prompt[: shared[best]]
+        row.slot, row.done = slot, int(max(shared[best], shared[slot]))
+        self.counters.new_tokens += len(prompt) - row.done
+        self._busy[slot] = True
+        self._clock += 1
+        self._used[slot] = self._clock
+
+    def _release(self, row: _Row) -> None:
+        ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids[:-1], np.int32)])
+        self._held[row.slot, : len(ids)] = ids
+        self._held[row.slot, len(ids) :] = -1
+        self._length[row.slot] = len(ids)
+        self._busy[row.slot] = False
+        row.slot = -1
+
+    # -- the model ---------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _logits(self, rows: Sequence[_Row], blocks: list[list[int]], starts: list[int]) -> torch.Tensor:
+        slots = np.asarray([row.slot for row in rows])
+        widths = np.asarray([len(block) for block in blocks])
+        top = int(slots.max()) + 1
+        contiguous = len(rows) > 0.6 * top  # cheaper to compute the few idle slots than to gather the keys of the rest
+        batch = top if contiguous else len(rows)
+        index = slots if contiguous else np.arange(len(rows))
+        width = int(widths.max())
+        seen = int((np.asarray(starts) + widths).max())
+        held = int(self._length[:top].max()) if contiguous else 0
+        self._reserve(-(-(max(seen, held, max(starts)) + width) // BLOCK) * BLOCK)
+        ids = np.zeros((batch, width), np.int64)
+        positions = np.zeros((batch, width), np.int64)
+        if contiguous:  # an idle slot writes beyond what it holds
+            positions += self._length[:top, None] + np.arange(width)
+        for i, block, start in zip(index, blocks, starts, strict=True):
+            ids[i, : len(block)] = block
+            positions[i] = start + np.arange(width)
+        seen = -(-seen // BLOCK) * BLOCK
+        pos = torch.from_numpy(positions).to(self.device)
+        written = torch.arange(top, device=self.device) if contiguous else torch.from_numpy(slots).to(self.device)
+        self._cache.begin(slice(0, top) if contiguous else written, written, pos, seen)
+        visible = torch.arange(seen, device=self.device)[None, None, None, :] <= pos[:, None, :, None]
+        mask = torch.where(visible, 0.0, torch.finfo(self._dtype).min).to(self._dtype)  # additive: eager takes it too
+        hidden = self.model.base_model(
+            input_ids=torch.from_numpy(ids).to(self.device),
+            position_ids=pos,
+            attention_mask=mask,
+            past_key_values=self._cache,
+            use_cache=True,
+        )[0]
+        self.counters.forwards += 1
+        self.counters.computed_positions += batch * width
+        self.counters.used_positions += int(widths.sum())
+        last = hidden[torch.from_numpy(index).to(self.device), torch.from_numpy(widths - 1).to(self.device)]
+        return self.model.get_output_embeddings()(last).float()
+
+    def _reserve(self, length: int) -> None:
+        """Grow the cache (doubling) to hold ``length`` positions a slot."""
+        if length <= self._cache.length:
+            return
+        old = self._cache
+        grown = SlotCache(self._layers, self._slots, max(length, min(2 * old.length, self.window)))
+        for source, target in ((old.keys, grown.keys), (old.values, grown.values)):
+            for i, store in enumerate(source):
+                if store is not None:
+                    shape = (*store.shape[:2], grown.length, store.shape[3])
+                    bigger = torch.zeros(shape, dtype=store.dtype, device=store.device)
+                    bigger[:, :, : old.length] = store
+                    target[i] = bigger
+        self._cache = grown
+
+    @torch.inference_mode()
+    def _logits_slow(self, rows: Sequence[_Row]) -> torch.Tensor:
+        """Whole sequences anew: for models whose state is more than full-attention keys and values."""
+        out = []
+        for row in rows:
+            ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids, np.int32)]).astype(np.int64)
+            logits = self.model(input_ids=torch.from_numpy(ids)[None].to(self.device), use_cache=False, logits_to_keep=1)
+            out.append(logits.logits[0, -1].float())
+            self.counters.computed_positions += len(ids)
+            self.counters.used_positions += len(ids)
+        self.counters.forwards += len(rows)
+        return torch.stack(out)
+
+
+def sample(
+    logits: torch.Tensor, temperatures: torch.Tensor, draws: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One token a row by the inverse of the cumulative distribution. logits [B, V]; draws [B] in [0, 1).
+
+    Returns ids [B], natural-log probabilities [B] at the temperature, entropies [B] in nats. Temperature 0 takes the
+    likeliest token and reports its probability at temperature 1.
+    """
+    greedy = temperatures == 0
+    logp = torch.log_softmax(logits / torch.where(greedy, torch.ones_like(temperatures), temperatures)[:, None], -1)
+    p = logp.exp()
+    cdf = p.double().cumsum(-1)
+    ids = torch.searchsorted(cdf, (draws * cdf[:, -1])[:, None], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+    ids = torch.where(greedy, logits.argmax(-1), ids)
+    entropies = -(p * logp.clamp(min=-1e9)).sum(-1)
+    return ids, logp.gather(-1, ids[:, None])[:, 0], entropies
+
+
+def _budgeted(rows: Sequence[_Row], widths: Sequence[int], positions: int) -> list[list[_Row]]:
+    """Cut rows (sorted by width) into batches of at most ``positions`` padded positions."""
+    batches: list[list[_Row]] = []
+    for row, width in zip(rows, widths, strict=True):
+        if not batches or (len(batches[-1]) + 1) * width > positions:
+            batches.append([])
+        batches[-1].append(row)
+    return batches
+
+
+def _needs_recompute(config: Any) -> bool:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return kinds != {"full_attention"} or bool(getattr(config, "sliding_window", None) and not hasattr(config, "layer_types"))
+
+
+def _end_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:
+    generation = getattr(model, "generation_config", None)
+    ends = getattr(generation, "eos_token_id", None)
+    many: list[Any] = ends if isinstance(ends, list) else [ends]
+    return frozenset(int(i) for i in [*many, tokenizer.eos_token_id] if i is not None)

@@ -1,0 +1,173 @@
+"""One episode: the loop in which an agent lets a policy act in an environment, and the one place that names its end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import traceback
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from agentrl.agents.chat import ChatAgent
+from agentrl.agents.formats import ParseError
+from agentrl.envs.core import key_of
+from agentrl.errors import UserError
+from agentrl.policies.base import Policy, Request, ScriptedPolicy, ScriptedTurn
+from agentrl.rollout.limits import Limits
+from agentrl.seeds import derive
+from agentrl.types import Action, Observation, StopReason, Task, Trajectory, Turn
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Job:
+    """One episode to play. ``seed`` fixes its draws; ``key`` orders it among others."""
+
+    id: str
+    task: Task
+    seed: int
+    group: str = ""
+    key: tuple[Any, ...] = ()
+    temperature: float = 1.0
+
+
+@dataclass(slots=True)
+class _Stop(Exception):
+    reason: StopReason
+    error: str | None = None
+    trace: str | None = None
+
+
+@dataclass(slots=True)
+class Episode:
+    """``agent`` is None for a scripted policy."""
+
+    job: Job
+    env: Any
+    policy: Policy | ScriptedPolicy
+    agent: ChatAgent | None
+    limits: Limits
+    trace: str | None = field(default=None, init=False)  # the traceback, where infrastructure failed
+
+    async def play(self) -> Trajectory:
+        trajectory = Trajectory(self.job.id, self.job.task, self.job.seed, group=self.job.group)
+        begin = time.perf_counter()
+        try:
+            await self._turns(trajectory)
+        except _Stop as stop:
+            trajectory.stop, trajectory.error, self.trace = stop.reason, stop.error, stop.trace
+        trajectory.info["seconds"] = time.perf_counter() - begin
+        return trajectory
+
+    async def _turns(self, trajectory: Trajectory) -> None:
+        env, job = self.env, self.job
+        options = {"task": job.task.id}
+        observation, info = await self._env(env.areset(seed=job.seed, options=options))
+        trajectory.info |= {k: v for k, v in info.items() if isinstance(v, str | int | float | bool)}
+        chat = self.agent.start() if self.agent else None
+        max_turns = self.limits.turns or env.max_turns
+        rng = random.Random(job.seed)
+        spent = 0
+        while True:
+            turn = Turn(observation, state_key=key_of(env, observation), policy=self.policy.name)
+            if chat is not None and self.agent is not None:
+                shown = self._with_admissible(observation)
+                await self._sample(turn, chat, shown, len(trajectory.turns), spent)
+                spent += len(turn.completion_ids)
+            else:
+                await self._script(turn, rng, len(trajectory.turns))
+            trajectory.turns.append(turn)
+            if turn.action is None:
+                observation, terminated, truncated = f"{turn.error}", False, False
+                turn.valid = False
+            else:
+                observation, terminated, truncated = await self._act(turn, turn.action, trajectory)
+            if terminated or truncated:
+                raise _Stop(StopReason.TERMINATED if terminated else StopReason.TRUNCATED)
+            if max_turns and len(trajectory.turns) >= max_turns:
+                raise _Stop(StopReason.MAX_TURNS)
+            if self.limits.episode_tokens and spent >= self.limits.episode_tokens:
+                raise _Stop(StopReason.MAX_TOKENS)
+
+    async def _sample(self, turn: Turn, chat: Any, shown: Observation, index: int, spent: int) -> None:
+        begin = time.perf_counter()
+        agent, policy = self.agent, self.policy
+        assert agent is not None and isinstance(policy, Policy)
+        turn.prompt_ids = chat.prompt(shown)
+        if len(turn.prompt_ids) >= policy.window:
+            raise _Stop(StopReason.WINDOW)
+        left = self.limits.episode_tokens - spent if self.limits.episode_tokens else self.limits.turn_tokens
+        request = Request(
+            turn.prompt_ids,
+            min(self.limits.turn_tokens, left),
+            seed=derive(self.job.seed, "turn", index),
+            temperature=self.job.temperature,
+            stop=agent.format.stop,
+            key=(*self.job.key, index),
+        )
+        asked = time.perf_counter()
+        try:
+            completion = await policy.generate(request)
+        except Exception as error:
+            raise _failure(StopReason.POLICY_ERROR, error) from error
+        got = time.perf_counter()
+        turn.completion_ids, turn.logprobs, turn.entropies = completion.ids, completion.logprobs, completion.entropies
+        turn.versions = [(0, completion.version)]
+        turn.text = agent.decode(completion.ids)
+        if completion.finish == "length":
+            turn.info["cut"] = True
+        try:
+            turn.action = agent.parse(turn.text)
+        except ParseError as error:
+            turn.error = str(error)
+        chat.reply(completion.ids, turn.text)
+        turn.seconds = {"policy": got - asked, "agent": asked - begin + time.perf_counter() - got}
+
+    async def _script(self, turn: Turn, rng: random.Random, index: int) -> None:
+        assert isinstance(self.policy, ScriptedPolicy)
+        seen = ScriptedTurn(self.env, turn.observation, rng, self.job.task.key, index)
+        try:
+            turn.action = await self.policy.act(seen)
+        except UserError:
+            raise
+        except Exception as error:
+            raise _failure(StopReason.POLICY_ERROR, error) from error
+        turn.info |= seen.info
+
+    async def _act(self, turn: Turn, action: Action, trajectory: Trajectory) -> tuple[Observation, bool, bool]:
+        begin = time.perf_counter()
+        observation, reward, terminated, truncated, info = await self._env(self.env.astep(action))
+        turn.seconds["env"] = time.perf_counter() - begin
+        turn.rewards = dict(info.get("rewards") or ({"reward": float(reward)} if reward else {}))
+        turn.valid = bool(info.get("valid", True))
+        turn.tool_calls = list(info.get("tool_calls", ()))
+        if terminated or truncated:
+            trajectory.success = bool(info.get("success", trajectory.reward >= 1.0))
+        return observation, bool(terminated), bool(truncated)
+
+    async def _env(self, call: Awaitable[T]) -> T:
+        try:
+            if type(self.env).blocking is False:
+                return await call
+            return await asyncio.wait_for(call, self.limits.step_seconds)
+        except TimeoutError as error:
+            raise _failure(StopReason.ENV_TIMEOUT, error) from error
+        except UserError:
+            raise
+        except Exception as error:
+            raise _failure(StopReason.ENV_ERROR, error) from error
+
+    def _with_admissible(self, observation: Observation) -> Observation:
+        if self.agent is None or not self.agent.config.admissible or not isinstance(observation, str):
+            return observation
+        if not hasattr(self.env, "admissible_actions"):
+            raise UserError(f"agent.admissible: {self.job.task.env} lists no admissible actions")
+        return observation + "\nYou can: " + ", ".join(map(str, self.env.admissible_actions()))
+
+
+def _failure(reason: StopReason, error: Exception) -> _Stop:
+    line = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    return _Stop(reason, line, "".join(traceback.format_exception(error)))

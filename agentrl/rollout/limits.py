@@ -1,0 +1,14 @@
+"""The three length budgets of an episode, and the deadline of a step. Nothing is ever cut silently."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Limits(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    turns: int | None = Field(None, ge=1, description="turns an episode may take; none: the environment's own limit")
+    turn_tokens: int = Field(256, ge=1, description="tokens a reply may have")
+    episode_tokens: int | None = Field(None, ge=1, description="tokens an episode may sample; none: the window decides")
+    step_seconds: float = Field(60.0, gt=0, description="deadline of one environment step or reset")

@@ -1,0 +1,98 @@
+"""An Arrow table back to groups."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from agentrl.store.schema import ARRAYS
+from agentrl.types import Action, Group, StopReason, Task, ToolCall, ToolRecord, Trajectory, Turn
+
+
+def decode(table: Any) -> list[Group]:
+    """The groups of a ``pyarrow.Table`` that :func:`agentrl.store.encode.encode` made."""
+    tasks = json.loads(table.schema.metadata[b"agentrl.groups"])
+    groups = {id: Group(_task(*columns), id) for id, *columns in tasks}
+    turns = pa.concat_arrays(table["turns"].chunks) if len(table) else None
+    played = [] if turns is None else _turns(turns)
+    for row, trajectory_turns in zip(table.drop_columns(["turns"]).to_pylist(), played, strict=True):
+        groups[row["group"]].trajectories.append(_trajectory(row, trajectory_turns))
+    return list(groups.values())
+
+
+def _turns(column: Any) -> list[list[Turn]]:
+    """The turns of each trajectory, from a list-of-structs array."""
+    fields = column.values
+    arrays = {name: _parts(fields.field(name)) for name in ARRAYS}
+    names = [field.name for field in fields.type if field.name not in ARRAYS]
+    plain = pa.Table.from_arrays([fields.field(name) for name in names], names).to_pylist()
+    return [
+        _played(plain[a:b], [{name: part[i] for name, part in arrays.items()} for i in range(a, b)])
+        for a, b in pairwise(column.offsets.to_pylist())
+    ]
+
+
+def _played(plain: list[dict[str, Any]], arrays: list[dict[str, Any]]) -> list[Turn]:
+    turns: list[Turn] = []
+    before = np.zeros(0, np.int32)
+    for row, part in zip(plain, arrays, strict=True):
+        new = part.pop("prompt_new")
+        prompt = np.concatenate([before[: row.pop("prompt_shared")], new])
+        row |= {
+            "observation": json.loads(row["observation"]),
+            "action": _action(row["action"]),
+            "rewards": dict(row["rewards"]),
+            "seconds": dict(row["seconds"]),
+            "versions": [(span["token"], span["version"]) for span in row["versions"]],
+            "tool_calls": [
+                ToolRecord(**{**call, "arguments": json.loads(call["arguments"])}) for call in row["tool_calls"]
+            ],
+            "info": json.loads(row["info"]),
+        }
+        turns.append(Turn(prompt_ids=prompt, **part, **row))
+        if len(prompt):
+            before = np.concatenate([prompt, part["completion_ids"]])
+    return turns
+
+
+def _trajectory(row: dict[str, Any], turns: list[Turn]) -> Trajectory:
+    return Trajectory(
+        id=row["id"],
+        task=_task(row["env"], row["task_id"], row["kwargs"]),
+        seed=row["seed"],
+        turns=turns,
+        stop=StopReason(row["stop_reason"]),
+        success=row["success"],
+        error=row["error"],
+        group=row["group"],
+        parent=row["parent"],
+        branch_turn=row["branch_turn"],
+        branch_token=row["branch_token"],
+        info=json.loads(row["info"]),
+    )
+
+
+def _task(env: str, task_id: str, kwargs: str) -> Task:
+    return Task(env, json.loads(task_id), _tuples(json.loads(kwargs)))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+def _action(text: str | None) -> Action | None:
+    value = None if text is None else json.loads(text)
+    if isinstance(value, list):
+        return [ToolCall(call["tool"], **call["arguments"]) for call in value]
+    return ToolCall(value["tool"], **value["arguments"]) if isinstance(value, dict) else value
+
+
+def _parts(column: Any) -> list[npt.NDArray[Any]]:
+    """The arrays of a list column, as views of one."""
+    values = column.values.to_numpy()
+    return [values[a:b] for a, b in pairwise(column.offsets.to_numpy().tolist())]

@@ -1,0 +1,192 @@
+"""The environment protocol: Gymnasium's five-tuple over text and tool calls, plus coroutines and small capabilities.
+
+An author writes ``reset`` and ``step`` (or the coroutines ``areset`` and ``astep``) and whatever of ``state_key``,
+``snapshot``/``restore``, ``expert``, ``admissible_actions`` and ``render`` the environment can give. The engine
+calls the coroutines only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import random
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import gymnasium
+
+from agentrl.envs.spaces import ActionSpace, Messages
+from agentrl.types import Action, Observation, ToolCall
+
+T = TypeVar("T")
+ResetResult = tuple[Observation, dict[str, Any]]
+StepResult = tuple[Observation, float, bool, bool, dict[str, Any]]
+
+
+class Env(gymnasium.Env[Observation, Action]):
+    """Base class of every agentrl environment.
+
+    ``reset(options={"task": id})`` fixes start and goal; the seed then only fixes the dynamics' randomness. Without
+    options the seed picks a task of the split. ``info`` may hold ``success`` (bool, at the end), ``valid`` (False:
+    the action meant nothing here), ``rewards`` (named parts that add up to the reward) and ``tool_calls``
+    (list of :class:`agentrl.types.ToolRecord`).
+
+    ``instructions`` is what an agent is told before the first observation (the system message); ``tools`` lists the
+    JSON schemas of the functions it may call (empty: it acts by text). ``blocking = False`` promises that a step
+    takes microseconds, so that the engine calls it in place instead of in the environment's own thread.
+    ``reward_range`` bounds the sum of an episode's rewards.
+    ``max_turns`` may be set at reset where an episode has a limit of its own; else the registered one counts.
+    """
+
+    observation_space: gymnasium.Space[Any] = Messages()
+    action_space: gymnasium.Space[Any] = ActionSpace()
+    instructions: str = ""
+    tools: ClassVar[list[dict[str, Any]]] = []
+    blocking: ClassVar[bool] = True
+    reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    snapshot_level: str = "replay"  # exact | replay | none
+    max_turns: int | None = None
+    task_source: Callable[[], Sequence[Any]] | None = None  # set by the registry: the tasks a seed picks from
+    _thread: ThreadPoolExecutor | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
+        return run_sync(self.areset(seed=seed, options=options))
+
+    def step(self, action: Action) -> StepResult:
+        return run_sync(self.astep(action))
+
+    async def areset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
+        self._needs_own("reset", "areset")
+        return await self.in_thread(lambda: self.reset(seed=seed, options=options))
+
+    async def astep(self, action: Action) -> StepResult:
+        self._needs_own("step", "astep")
+        return await self.in_thread(lambda: self.step(action))
+
+    def pick_task(self, seed: int | None, options: dict[str, Any] | None) -> Any:
+        """The task of an episode: ``options["task"]``, else one the seed picks from the tasks of the split."""
+        if options and "task" in options:
+            return options["task"]
+        if self.task_source is None:
+            raise ValueError(f'{type(self).__name__} is not registered, so reset needs options={{"task": ...}}')
+        # A generator of its own: the dynamics are the same whether the task was picked or given.
+        return random.Random(None if seed is None else f"task {seed}").choice(self.task_source())
+
+    def state_key(self) -> Any:
+        """What makes two turns comparable, from what the agent has seen. None: the digest of the observation."""
+        return None
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread = None
+
+    async def in_thread(self, call: Callable[[], T]) -> T:
+        """Run plain code of this environment where it may run: in its own thread, or in place (``blocking``)."""
+        if not self.blocking:
+            return call()
+        if self._thread is None:  # one thread each: many environments are not safe to move between threads
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix=type(self).__name__)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    def _needs_own(self, plain: str, coroutine: str) -> None:
+        cls = type(self)
+        if getattr(cls, plain) is getattr(Env, plain):
+            raise TypeError(f"{cls.__name__} must define {plain}() or {coroutine}()")
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A handle to a saved state; ``free()`` gives back what it holds (a process, a context) and may be called twice."""
+
+    state: Any
+    release: Callable[[], None] | None = None
+
+    def free(self) -> None:
+        if self.release is not None:
+            self.release()
+            self.release = None
+        self.state = None
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """Exact save and restore of everything: state, random generator, counters."""
+
+    def snapshot(self) -> Snapshot: ...
+    def restore(self, snapshot: Snapshot) -> None: ...
+
+
+@runtime_checkable
+class Expert(Protocol):
+    """A next action that leads to success, from what the agent may know."""
+
+    def expert(self) -> Action: ...
+
+
+@runtime_checkable
+class Admissible(Protocol):
+    """Every action that means something now, in a fixed order."""
+
+    def admissible_actions(self) -> list[Action]: ...
+
+
+def digest(value: Any) -> str:
+    """A short process-independent digest of plain data; types and nesting count, dictionary order does not."""
+    return hashlib.blake2b(
+        json.dumps(plain(value), sort_keys=True, ensure_ascii=False).encode(), digest_size=8
+    ).hexdigest()
+
+
+def key_of(env: Any, observation: Observation) -> str:
+    """The anchor key of an environment now: digest of ``state_key()``, or of the observation where it gives none."""
+    key = env.state_key() if hasattr(env, "state_key") else None
+    return digest(observation if key is None else key)
+
+
+def plain(value: Any) -> Any:
+    """The same data out of what JSON knows; ``plain(plain(x)) == plain(x)``."""
+    if isinstance(value, ToolCall):
+        return {"tool": value.name, "arguments": plain(value.arguments)}
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return ["set", *sorted(json.dumps(plain(v), sort_keys=True) for v in value)]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays: dtype and shape count
+        return [str(getattr(value, "dtype", "")), list(getattr(value, "shape", ())), value.tolist()]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    raise TypeError(f"a state key holds plain data only, not {type(value).__name__}")
+
+
+_loop: asyncio.AbstractEventLoop | None = None
+_LOOP_THREAD = "agentrl-sync"
+_loop_owner = 0  # a forked child inherits the loop but not its thread
+
+
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine from plain code, in a notebook's running loop too.
+
+    All of them share one loop in a background thread, so that what an environment holds open between two calls (a
+    connection, a browser) stays usable.
+    """
+    global _loop, _loop_owner
+    if _loop is None or _loop_owner != os.getpid():
+        _loop, _loop_owner = asyncio.new_event_loop(), os.getpid()
+        threading.Thread(target=_loop.run_forever, name=_LOOP_THREAD, daemon=True).start()
+    if threading.current_thread().name == _LOOP_THREAD:
+        coroutine.close()
+        raise RuntimeError("a coroutine of an environment must await areset() and astep(), not call reset() and step()")
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop)
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise

@@ -1,0 +1,179 @@
+"""Environments made of tools: the author writes ``start`` and a few typed methods, and the rest is given.
+
+    @ar.register("Guess-v0", splits={"train": range(1000)}, max_turns=8)
+    class Guess(ar.ToolEnv):
+        def start(self, task, rng): ...      # -> the first message
+        @ar.tool
+        def compare(self, guess: int): ...   # -> what the agent reads
+        @ar.tool(final=True)
+        def submit(self, number: int): ...   # -> the reward; the episode ends
+
+Without a final tool the episode ends at a plain answer, and ``score(answer)`` gives the reward.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import pickle
+import random
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from agentrl.envs.core import Env, ResetResult, Snapshot, StepResult, run_sync
+from agentrl.errors import UserError, unknown
+from agentrl.tools.tool import BadCall, Tool, ToolError, as_text, tool_of
+from agentrl.types import Action, Message, Observation, ToolCall, ToolRecord
+
+_log = logging.getLogger(__name__)
+# What belongs to the object, not to the episode.
+_MACHINERY = frozenset({"_thread", "spec", "task_source", "snapshot_level"})
+
+
+class ToolEnv(Env):
+    """Base class of environments whose actions are tool calls.
+
+    A tool that raises :class:`agentrl.tools.ToolError` is read by the agent; any other exception is a failure of the
+    environment. Tools and ``start`` may be coroutines. Set ``blocking = True`` where plain ones take their time.
+    The instructions are the first paragraph of the docstring, unless ``instructions`` is set.
+    """
+
+    blocking: ClassVar[bool] = False
+    snapshot_level = "exact"
+    _methods: ClassVar[dict[str, tuple[str, Tool]]] = {}  # tool name -> attribute, tool
+    _suspends: ClassVar[bool] = False
+    _open: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__doc__ and "instructions" not in vars(cls):
+            cls.instructions = inspect.cleandoc(cls.__doc__).split("\n\n")[0]
+        cls._methods = {}
+        for attribute in dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base)):
+            tool = tool_of(getattr(cls, attribute, None))
+            if tool is None:
+                continue
+            if tool.name in cls._methods:
+                raise TypeError(f"{cls.__name__} has two tools named {tool.name!r}")
+            cls._methods[tool.name] = attribute, tool
+        cls.tools = [tool.schema for _, tool in cls._methods.values()]
+        functions = [cls.start, cls.score, *(getattr(cls, attribute) for attribute, _ in cls._methods.values())]
+        cls._suspends = cls.blocking or any(inspect.iscoroutinefunction(f) for f in functions)
+
+    def start(self, task: Any, rng: random.Random) -> Any:
+        """Set up an episode; the first message. ``rng`` is the only randomness a snapshot covers."""
+        raise NotImplementedError(f"{type(self).__name__} must define start(self, task, rng)")
+
+    def score(self, answer: str) -> Any:
+        """The reward of a plain answer, for environments without a final tool."""
+        raise NotImplementedError(f"{type(self).__name__} needs a final tool or score(self, answer)")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
+        coroutine = self.areset(seed=seed, options=options)
+        return run_sync(coroutine) if self._suspends else _run(coroutine)
+
+    def step(self, action: Action) -> StepResult:
+        coroutine = self.astep(action)
+        return run_sync(coroutine) if self._suspends else _run(coroutine)
+
+    async def areset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
+        task = self.pick_task(seed, options)
+        self.rng = random.Random(seed)
+        observation: Observation = await self._call(self.start, task, self.rng)
+        self._open = True
+        if self.snapshot_level == "exact" and (culprit := self._unsaveable()):
+            self.snapshot_level = "none"
+            _log.warning("%s: no snapshots, as attribute %s", type(self).__name__, culprit)
+        return observation, {"task": task}
+
+    async def astep(self, action: Action) -> StepResult:
+        if not self._open:
+            raise RuntimeError(f"{type(self).__name__}: the episode is over, reset first")
+        if isinstance(action, str):
+            return await self._answer(action)
+        calls = [action] if isinstance(action, ToolCall) else action
+        if not (isinstance(calls, list) and calls and all(isinstance(call, ToolCall) for call in calls)):
+            return self._refuse(f"An action is a call of one of the tools {', '.join(self._methods)}.")
+        messages: list[Message] = []
+        records: list[ToolRecord] = []
+        valid = True
+        for call in calls:
+            attribute, tool = self._methods.get(call.name, ("", None))
+            record = ToolRecord(call.name, call.arguments)
+            began = time.perf_counter()
+            try:
+                if tool is None:
+                    raise BadCall(str(unknown("tool", call.name[:80], self._methods)))
+                arguments = tool.parse(call.arguments)
+                record.cost = tool.cost
+                result = await self._call(getattr(self, attribute), **arguments)
+                content = "" if tool.final else as_text(result)
+            except ToolError as error:
+                valid = valid and not isinstance(error, BadCall)
+                record.error = content = f"error: {error}"
+            record.seconds, record.result_chars = time.perf_counter() - began, len(content)
+            messages.append({"role": "tool", "name": call.name[:80], "content": content})
+            if tool is None or not tool.final:  # a final tool is the answer, not a use of a tool
+                records.append(record)
+            elif record.error is None:
+                return self._end(messages, result, f"final tool {tool.name!r}", {"valid": valid, "tool_calls": records})
+        return messages, 0.0, False, False, {"valid": valid, "tool_calls": records}
+
+    def snapshot(self) -> Snapshot:
+        """Everything the attributes hold, generator included."""
+        if culprit := self._unsaveable():
+            raise UserError(f"{type(self).__name__} has no snapshots, as attribute {culprit}")
+        return Snapshot(pickle.dumps(self._state(), pickle.HIGHEST_PROTOCOL))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        for name in self._state():
+            delattr(self, name)
+        vars(self).update(pickle.loads(snapshot.state))
+
+    def _state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _MACHINERY}
+
+    def _unsaveable(self) -> str | None:
+        """The first attribute that is not plain data, and why."""
+        try:
+            pickle.dumps(self._state(), pickle.HIGHEST_PROTOCOL)
+        except Exception:
+            for name, value in self._state().items():
+                try:
+                    pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+                except Exception as error:
+                    return f"{name!r} is not plain data ({error})"
+        return None
+
+    async def _answer(self, text: str) -> StepResult:
+        final = [tool.name for _, tool in self._methods.values() if tool.final]
+        if final:
+            return self._refuse(f"Plain text does nothing here: call a tool, and {' or '.join(final)} to finish.")
+        return self._end("", await self._call(self.score, text), "score", {"valid": True, "tool_calls": []})
+
+    def _refuse(self, why: str) -> StepResult:
+        return [{"role": "user", "content": f"error: {why}"}], 0.0, False, False, {"valid": False, "tool_calls": []}
+
+    def _end(self, observation: Observation, result: Any, giver: str, info: dict[str, Any]) -> StepResult:
+        try:
+            reward = float(result)
+        except (TypeError, ValueError):
+            raise TypeError(f"{giver} of {type(self).__name__} must return the reward, not {result!r}") from None
+        self._open = False
+        return observation, reward, True, False, {**info, "success": reward >= 1.0}
+
+    async def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if inspect.iscoroutinefunction(function):
+            return await function(*args, **kwargs)
+        return await self.in_thread(lambda: function(*args, **kwargs))
+
+
+def _run(coroutine: Any) -> Any:
+    """Run a coroutine that never waits, without any event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise RuntimeError("an environment that says blocking = False waited for something; make its tools coroutines")

@@ -1,0 +1,116 @@
+"""The numeric cases of tests/cases against the very functions that training uses, at the published code's settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agentrl.trainers.credit import TurnTable, assign, group_centred, joint
+from agentrl.trainers.credit.gigpo import anchor_groups
+
+CASES = Path(__file__).parents[2] / "cases"
+
+
+def cases(name: str) -> list[Any]:
+    return [pytest.param(case, id=case["id"]) for case in json.loads((CASES / f"{name}.json").read_text())["cases"]]
+
+
+def close(found: Any, expected: Any, tolerance: float) -> None:
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def table_of(rows: list[dict[str, Any]]) -> tuple[TurnTable, np.ndarray]:
+    """The table of a case's rows, and for each table row the row of the case it came from."""
+    names = list(dict.fromkeys(row["traj"] for row in rows))
+    order = [i for name in names for i, row in enumerate(rows) if row["traj"] == name]
+    in_order = [rows[i] for i in order]
+    seen = [obs if isinstance(obs := row.get("obs", ""), str) else json.dumps(obs, sort_keys=True) for row in in_order]
+    of = {name: [row for row in in_order if row["traj"] == name] for name in names}
+    groups = list(dict.fromkeys(row["group"] for row in rows))
+    table = TurnTable.from_arrays(
+        ids=[f"{k:06d}" for k in range(len(names))],
+        group=[f"{groups.index(of[name][0]['group']):06d}" for name in names],
+        length=[len(of[name]) for name in names],
+        reward=[row["reward"] for row in in_order],
+        valid=[row.get("valid", True) for row in in_order],
+        anchor=seen,
+        observation=seen,
+    )
+    key = np.array(order)
+    assert (np.diff(table.group) >= 0).all()
+    return table, key[table_rows(table, names, of)]
+
+
+def table_rows(table: TurnTable, names: list[str], of: dict[str, list[Any]]) -> np.ndarray:
+    first = dict(zip(names, np.cumsum([0, *(len(of[name]) for name in names)]), strict=False))
+    return np.array([first[names[int(table.ids[k])]] + t for k, t in zip(table.trajectory, table.turn, strict=True)])
+
+
+def to_case_order(values: np.ndarray, key: np.ndarray) -> np.ndarray:
+    out = np.empty_like(values)
+    out[key] = values
+    return out
+
+
+@pytest.mark.parametrize("case", cases("grpo"))
+def test_grpo(case: dict[str, Any]) -> None:
+    given = case["input"]
+    if case["op"] == "rows_group_norm":
+        table, key = table_of(
+            [
+                {"group": g, "traj": t, "reward": score if t not in given["trajs"][:i] else 0.0}
+                for i, (g, t, score) in enumerate(zip(given["groups"], given["trajs"], given["scores"], strict=True))
+            ]
+        )
+        options = {
+            "std": given["mode"] == "mean_std_norm",
+            "statistics": "rows" if given["cross_steps"] else "trajectories",
+        }
+    else:
+        rows = zip(given["groups"], given["rewards"], strict=True)
+        table, key = table_of([{"group": g, "traj": str(i), "reward": r} for i, (g, r) in enumerate(rows)])
+        options = {k: v for k, v in given.items() if k not in ("rewards", "groups")}
+    found = assign(table, credit=[{"grpo": {"singleton": "raw", "zero_tol": 0.0, **options}}]).advantages
+    close(to_case_order(found, key), case["expected"], case["tolerance"])
+
+
+@pytest.mark.parametrize("case", cases("gigpo"))
+def test_gigpo(case: dict[str, Any]) -> None:
+    given = case["input"]
+    table, key = table_of(given["rows"])
+    std = given.get("mode", "mean_norm") == "mean_std_norm"
+    episode = {
+        "std": std,
+        "statistics": "rows" if given.get("cross_steps", True) else "trajectories",
+        "singleton": "raw",
+        "normalize_by_length": given.get("normalize_by_length", False),
+        "zero_tol": 0.0,
+    }
+    similarity = given["thresh"] if given.get("similarity") else None
+    step = {
+        "std": std,
+        "gamma": given.get("gamma", 0.95),
+        "similarity": similarity,
+        "zero_tol": 0.0,
+        "weight": given.get("omega", 1.0),
+    }
+    credit = assign(
+        table,
+        rewards=[{"invalid-penalty": {"coef": given.get("invalid_coef", 0.0)}}],
+        credit=[{"grpo": episode}, {"gigpo-step": step}],
+    )
+    expected, tolerance = case["expected"], case["tolerance"]
+    close(to_case_order(credit.advantages, key), expected["adv"], tolerance)
+    close(to_case_order(credit.parts["grpo"], key), expected["episode_adv"], tolerance)
+    close(to_case_order(credit.parts["gigpo-step"], key) / step["weight"], expected["step_adv"], tolerance)
+    found = to_case_order(anchor_groups(table, similarity), key)
+    same = joint(found, np.array(expected["step_groups"]))
+    assert len(np.unique(same)) == len(np.unique(found)) == len(np.unique(expected["step_groups"]))
+
+
+def test_group_centred_needs_no_table() -> None:
+    np.testing.assert_allclose(group_centred([1, 0, 0, 1], np.array([0, 0, 7, 7])), [0.5, -0.5, -0.5, 0.5])

@@ -1,0 +1,139 @@
+"""Random groups against plain loops written from the formulas, not from the code."""
+
+from __future__ import annotations
+
+import math
+from difflib import SequenceMatcher
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentrl.trainers.credit import TurnTable, assign, returns_to_go
+from agentrl.trainers.credit.gigpo import similar
+
+Episode = list[tuple[str, float, bool]]  # (state, reward, valid) a turn
+
+turns = st.tuples(st.sampled_from("abcd"), st.sampled_from([0.0, 0.0, 0.25, 1.0, -0.5]), st.booleans())
+episodes = st.lists(turns, min_size=1, max_size=7)
+batches = st.lists(st.lists(episodes, min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+def table_of(batch: list[list[Episode]]) -> TurnTable:
+    flat = [(g, k, episode) for g, group in enumerate(batch) for k, episode in enumerate(group)]
+    return TurnTable.from_arrays(
+        ids=[f"{g}-{k}" for g, k, _ in flat],
+        group=[str(g) for g, _, _ in flat],
+        length=[len(e) for _, _, e in flat],
+        reward=[r for _, _, e in flat for _, r, _ in e],
+        valid=[v for _, _, e in flat for _, _, v in e],
+        anchor=[s for _, _, e in flat for s, _, _ in e],
+        observation=[s for _, _, e in flat for s, _, _ in e],
+    )
+
+
+def scaled(x: float, sample: list[float], std: bool, lone: float) -> float:
+    """One value against its sample: minus the mean, over the sample deviation."""
+    if len(sample) == 1:
+        return lone
+    mean = math.fsum(sample) / len(sample)
+    centred = 0.0 if abs(x - mean) < 1e-9 else x - mean
+    deviation = math.sqrt(math.fsum((s - mean) ** 2 for s in sample) / (len(sample) - 1))
+    return centred / (deviation + 1e-6) if std and deviation >= 1e-9 else centred
+
+
+def grpo_loop(batch: list[list[Episode]], std: bool, rows: bool, raw: bool, coef: float) -> list[float]:
+    out = []
+    for group in batch:
+        scores = [[sum(r for _, r, _ in e) - coef * (not valid) for _, _, valid in e] for e in group]
+        sample = [s for episode in scores for s in (episode if rows else episode[:1])]
+        for episode in scores:
+            for s in episode:
+                out.append(scaled(s, sample, std, lone=(s / (1 + 1e-6) if std else s) if raw else 0.0))
+    return out
+
+
+def gigpo_loop(batch: list[list[Episode]], gamma: float, std: bool, coef: float) -> list[float]:
+    out = []
+    for group in batch:
+        visits: dict[str, list[float]] = {}
+        returns = []
+        for e in group:
+            for t, (state, _, valid) in enumerate(e):
+                value = sum(gamma ** (u - t) * e[u][1] for u in range(t, len(e))) - coef * (not valid)
+                visits.setdefault(state, []).append(value)
+                returns.append((state, value))
+        out += [scaled(value, visits[state], std, lone=0.0) for state, value in returns]
+    return out
+
+
+@settings(max_examples=250, deadline=None)
+@given(batches, st.booleans(), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.1]))
+def test_grpo(batch: list[list[Episode]], std: bool, rows: bool, raw: bool, coef: float) -> None:
+    options = {
+        "std": std,
+        "statistics": "rows" if rows else "trajectories",
+        "singleton": "raw" if raw else "zero",
+    }
+    found = assign(table_of(batch), [{"invalid-penalty": {"coef": coef}}], [{"grpo": options}]).advantages
+    np.testing.assert_allclose(found, grpo_loop(batch, std, rows, raw, coef), rtol=1e-8, atol=1e-8)
+
+
+@settings(max_examples=250, deadline=None)
+@given(batches, st.sampled_from([0.0, 0.5, 0.95, 1.0]), st.booleans(), st.sampled_from([0.0, 0.1]))
+def test_gigpo_step(batch: list[list[Episode]], gamma: float, std: bool, coef: float) -> None:
+    credit = [{"gigpo-step": {"gamma": gamma, "std": std}}]
+    found = assign(table_of(batch), [{"invalid-penalty": {"coef": coef}}], credit).advantages
+    np.testing.assert_allclose(found, gigpo_loop(batch, gamma, std, coef), rtol=1e-8, atol=1e-8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches, st.booleans(), st.sampled_from([0.5, 0.95]))
+def test_gigpo_is_grpo_and_its_step_part_to_the_bit(batch: list[list[Episode]], std: bool, gamma: float) -> None:
+    table = table_of(batch)
+    whole = assign(table, credit=[{"gigpo": {"std": std, "gamma": gamma}}])
+    apart = [
+        assign(table, credit=[part]) for part in ({"grpo": {"std": std}}, {"gigpo-step": {"std": std, "gamma": gamma}})
+    ]
+    assert (whole.advantages == apart[0].advantages + apart[1].advantages).all()
+    assert (assign(table, credit="gigpo").advantages == assign(table, credit=["grpo", "gigpo-step"]).advantages).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches, st.sampled_from([0.3, 0.95]))
+def test_a_penalty_before_discounting_reaches_earlier_turns(batch: list[list[Episode]], gamma: float) -> None:
+    priced = [[[(s, r - 0.1 * (not v), True) for s, r, v in e] for e in group] for group in batch]
+    options: list[Any] = ["grpo", {"gigpo-step": {"gamma": gamma}}]
+    found = assign(table_of(batch), [{"invalid-penalty": {"when": "before"}}], options).advantages
+    np.testing.assert_allclose(found, assign(table_of(priced), credit=options).advantages, atol=1e-8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(batches, st.sampled_from([0.0, 0.9, 1.0]))
+def test_returns_equal_the_plain_loop_to_the_bit(batch: list[list[Episode]], gamma: float) -> None:
+    expected = []
+    for episode in (e for group in batch for e in group):
+        carry, backwards = 0.0, []
+        for _, reward, _ in reversed(episode):
+            carry = reward + gamma * carry
+            backwards.append(carry)
+        expected += backwards[::-1]
+    assert returns_to_go(table_of(batch), gamma).tolist() == expected
+
+
+words = st.lists(st.sampled_from(["you see", "a fridge", "a desk", "nothing", "on it"]), min_size=1, max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(words.map(" ".join), min_size=1, max_size=4), min_size=1, max_size=4), st.floats(0.3, 0.99))
+def test_similarity_joins_the_first_cluster_it_resembles(group: list[list[str]], thresh: float) -> None:
+    table = table_of([[[(text, 0.0, True) for text in episode] for episode in group]])
+    members: list[str] = []
+    expected = []
+    for text in (text for episode in group for text in episode):
+        like = (k for k, m in enumerate(members) if SequenceMatcher(None, text, m).ratio() >= thresh)
+        k = next(like, len(members))
+        members += [text] if k == len(members) else []
+        expected.append(k)
+    assert similar(table, thresh).tolist() == expected

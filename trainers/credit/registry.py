@@ -1,0 +1,193 @@
+"""Names for credit methods: one function a file, loaded when it is first asked for.
+
+    @estimator("first-half", needs=["outcome"])
+    def first_half(table, state, *, gamma: float = 1.0):
+        return advantages, state
+
+A transform is ``(table, state) -> (table, state)``, an estimator ``(table, state) -> (advantages [N], state)``, a
+modulator ``(table, advantages, state) -> (advantages, state)``. ``state`` is what the function returned last time,
+None at first; plain data, since it is saved with checkpoints. Keyword-only parameters are the options.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from agentrl.errors import UserError, unknown
+from agentrl.trainers.credit.table import COLUMNS
+
+Kind = Literal["transform", "estimator", "modulator"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+# id -> where its function lives
+BUILTIN: dict[Kind, dict[str, str]] = {
+    "transform": {
+        "invalid-penalty": "agentrl.trainers.credit.invalid_penalty:invalid_penalty",
+    },
+    "estimator": {
+        "grpo": "agentrl.trainers.credit.grpo:grpo",
+        "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
+    },
+    "modulator": {},
+}
+# id -> the estimators it stands for; an option goes to each of them that has it
+ALIASES: dict[str, tuple[str, ...]] = {"gigpo": ("grpo", "gigpo-step")}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered credit method."""
+
+    id: str
+    kind: Kind
+    function: Callable[..., Any]
+    needs: tuple[str, ...]
+    options: type[BaseModel]
+
+    @property
+    def option_names(self) -> list[str]:
+        return list(self.options.model_fields)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A credit method with its options chosen."""
+
+    plugin: Plugin
+    options: dict[str, Any] = field(default_factory=dict)
+    weight: float = 1.0
+
+    def __call__(self, *arguments: Any) -> tuple[Any, Any]:
+        result: tuple[Any, Any] = self.plugin.function(*arguments, **self.options)
+        return result
+
+
+Spec = str | Mapping[str, Mapping[str, Any] | None]
+
+_registered: dict[tuple[Kind, str], Plugin] = {}
+
+
+def estimator(id: str, *, needs: Sequence[str] = ()) -> Callable[[F], F]:
+    """Register ``(table, state, *, options) -> (advantages [N] float64, state)`` under ``id``."""
+    return _register("estimator", id, needs)
+
+
+def transform(id: str, *, needs: Sequence[str] = ()) -> Callable[[F], F]:
+    """Register ``(table, state, *, options) -> (table, state)``, which changes rewards or penalties."""
+    return _register("transform", id, needs)
+
+
+def modulator(id: str, *, needs: Sequence[str] = ()) -> Callable[[F], F]:
+    """Register ``(table, advantages, state, *, options) -> (advantages, state)``."""
+    return _register("modulator", id, needs)
+
+
+def names(kind: Kind) -> list[str]:
+    """Every id of a kind, bundled, aliased and the user's."""
+    aliases = ALIASES if kind == "estimator" else {}
+    return sorted({*BUILTIN[kind], *aliases, *(id for k, id in _registered if k == kind)})
+
+
+def get(kind: Kind, id: str) -> Plugin:
+    """The method ``id``, imported if need be. Raises UserError with the nearest name where there is none."""
+    if (kind, id) not in _registered:
+        if id not in BUILTIN[kind]:
+            raise unknown("reward transform" if kind == "transform" else f"credit {kind}", id, names(kind))
+        import_module(BUILTIN[kind][id].partition(":")[0])
+    return _registered[kind, id]
+
+
+def bind(spec: Spec, kinds: Sequence[Kind]) -> list[Bound]:
+    """Read ``"id"`` or ``{id: {option: value}}``; an alias gives several.
+
+    ``weight`` is an option of every estimator. Raises UserError for an unknown id or option, or a value of the wrong
+    type or out of range.
+    """
+    id, options = _read(spec)
+    if id in ALIASES and "estimator" in kinds:
+        return _bind_alias(id, options)
+    kind = next((kind for kind in kinds if id in names(kind)), None)
+    if kind is None:
+        what = "reward transform" if "transform" in kinds else "credit method"
+        raise unknown(what, id, [name for kind in kinds for name in names(kind)])
+    return [_bind(get(kind, id), options)]
+
+
+def _bind_alias(id: str, options: dict[str, Any]) -> list[Bound]:
+    plugins = [get("estimator", part) for part in ALIASES[id]]
+    known = {"weight", *(name for plugin in plugins for name in plugin.option_names)}
+    for name in options:
+        if name not in known:
+            raise unknown(f"option of {id}", name, known)
+    return [
+        _bind(plugin, {k: v for k, v in options.items() if k == "weight" or k in plugin.option_names})
+        for plugin in plugins
+    ]
+
+
+def _bind(plugin: Plugin, options: dict[str, Any]) -> Bound:
+    options = dict(options)
+    weight = options.pop("weight", 1.0) if plugin.kind == "estimator" else 1.0
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise UserError(f"option weight of {plugin.id} must be a number, not {weight!r}")
+    known = plugin.option_names
+    for name in options:
+        if name not in known:
+            raise unknown(f"option of {plugin.id}", name, [*known, *(["weight"] if plugin.kind == "estimator" else [])])
+    try:
+        chosen = plugin.options(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"option {path} of {plugin.id}: {first['msg']}, not {first['input']!r}") from None
+    return Bound(plugin, {name: getattr(chosen, name) for name in known}, float(weight))
+
+
+def _read(spec: Spec) -> tuple[str, dict[str, Any]]:
+    if isinstance(spec, str):
+        return spec, {}
+    if isinstance(spec, Mapping) and len(spec) == 1:
+        [(id, options)] = spec.items()
+        if isinstance(options, Mapping | None):
+            return id, dict(options or {})
+    raise UserError(f"a credit method is written as a name or as one {{name: {{option: value}}}}, not {spec!r}")
+
+
+def _register(kind: Kind, id: str, needs: Sequence[str]) -> Callable[[F], F]:
+    for column in needs:
+        if column not in COLUMNS:
+            raise unknown(f"column that {id} needs:", column, COLUMNS)
+
+    def decorate(function: F) -> F:
+        before = _registered.get((kind, id))
+        home, taken = _home(function), None
+        if before is not None:
+            taken = _home(before.function)
+        elif id in ALIASES or (id in BUILTIN[kind] and BUILTIN[kind][id].replace(":", ".") != home):
+            taken = BUILTIN[kind].get(id, "an alias of agentrl")
+        if taken is not None and taken != home:
+            raise UserError(f"the {kind} id {id!r} of {home} is taken by {taken}: choose another")
+        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), _options(id, function))
+        return function
+
+    return decorate
+
+
+def _home(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _options(id: str, function: Callable[..., Any]) -> type[BaseModel]:
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {
+        p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    }
+    return create_model(f"{id} options", __config__=ConfigDict(extra="forbid"), **fields)

@@ -1,0 +1,1 @@
+"""Losses: functions of flat rows (one a trained token) that give one value a row."""

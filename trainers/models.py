@@ -1,0 +1,117 @@
+"""Models and tokenizers: loading a folder or hub name, saving, and making a small one from scratch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from agentrl.errors import unknown
+
+# hidden, layers, heads, feed-forward. One key head: decoding on a CPU is bound by reading keys.
+SIZES: dict[str, tuple[int, int, int, int]] = {
+    "1m": (160, 4, 5, 448),
+    "2m": (192, 5, 6, 512),
+    "5m": (256, 6, 8, 768),
+}
+ROLES = ("system", "user", "assistant", "tool")
+TAGS = ("<think>", "</think>", "<action>", "</action>", "<tool_call>", "</tool_call>")
+END, PAD = "<|end|>", "<|pad|>"
+
+# A word with its number, or a run of plain words with the punctuation before it, is a unit that byte pairs may join:
+# stock phrases and names such as "cabinet 1" become single tokens, which small models copy far sooner.
+_UNITS = (
+    r" ?[A-Za-z]+ \d{1,2}(?!\d)"
+    r"|[.,:;!?]? ?(?![A-Za-z]+ \d)[A-Za-z']+(?: (?![A-Za-z]+ \d)[A-Za-z']+)*"
+    r"|\d{1,3}|\s+|[^\sA-Za-z0-9]+"
+)
+
+CHAT_TEMPLATE = """\
+{%- if tools %}{%- set listed %}{% for tool in tools %}
+{{ tool.function | tojson }}{% endfor %}{% endset %}{% else %}{% set listed = '' %}{% endif -%}
+{%- if messages[0].role != 'system' and listed %}<|system|>Tools:{{ listed }}<|end|>{% endif -%}
+{%- for message in messages -%}
+<|{{ message.role }}|>{{ message.content or '' }}
+{%- if message.role == 'system' and loop.first and listed %} Tools:{{ listed }}{% endif -%}
+{%- for call in message.tool_calls or [] -%}
+<tool_call>{{ {'name': (call.function or call).name, 'arguments': (call.function or call).arguments} | tojson }}</tool_call>
+{%- endfor -%}
+<|end|>
+{%- endfor -%}
+{%- if add_generation_prompt %}<|assistant|>{% endif -%}
+"""
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+    """A byte-level BPE with the chat template above. The vocabulary is a multiple of 64, every byte is covered."""
+    if vocabulary % 64 or vocabulary < 320:
+        raise ValueError(f"a vocabulary is a multiple of 64 from 320 on, not {vocabulary}")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_UNITS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [PAD, END, *(f"<|{role}|>" for role in ROLES)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary - len(TAGS),
+        special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in TAGS])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: int) -> LlamaForCausalLM:
+    """A Llama of one of :data:`SIZES` with random weights from ``seed``."""
+    if size not in SIZES:
+        raise unknown("size", size, SIZES)
+    hidden, layers, heads, inner = SIZES[size]
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=1,
+        head_dim=hidden // heads,
+        intermediate_size=inner,
+        max_position_embeddings=window,
+        initializer_range=0.08,  # narrow layers learn to copy sooner than with the usual 0.02
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return LlamaForCausalLM(config)
+
+
+def save_policy(folder: Path, model: nn.Module, tokenizer: Any, agent: dict[str, Any]) -> None:
+    """A transformers folder plus ``agent.json``: how the policy was taught to talk."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)  # type: ignore[operator]
+    tokenizer.save_pretrained(folder)
+    (folder / "agent.json").write_text(json.dumps(agent, indent=1) + "\n")
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def trim(texts: Sequence[str], limit: int = 4000) -> Sequence[str]:
+    """A tokenizer needs no more than some thousand texts; more would only be slow."""
+    return texts[:limit]

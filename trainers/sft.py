@@ -1,0 +1,131 @@
+"""Supervised fine-tuning on stored trajectories, from scratch or of any model: behaviour cloning.
+
+What was sampled (or acted) is learnt; turns that were random noise can be left out of the loss. For a model from
+scratch the observations carry a small loss too: predicting the world is how a small model learns to copy names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from agentrl.agents.chat import AgentConfig, ChatAgent
+from agentrl.agents.formats import Tools
+from agentrl.trainers.batching import Sample, padded
+from agentrl.types import Trajectory
+
+
+class SFTConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    epochs: float = Field(1.0, gt=0, description="passes over the trajectories")
+    batch: int = Field(16, ge=1, description="trajectories an optimiser step")
+    lr: float = Field(2e-3, gt=0)
+    warmup: int = Field(20, ge=0, description="optimiser steps of rising learning rate")
+    observation_weight: float = Field(0.0, ge=0, description="loss weight of tokens the policy did not write")
+    skip_noise: bool = Field(False, description="leave turns marked as noise out of the loss")
+    positions: int = Field(4096, ge=64, description="padded positions a forward pass")
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Transcripts:
+    """Trajectories as token samples; ``agents`` maps an environment to the agent that talks to it."""
+
+    agents: dict[str, ChatAgent]
+    config: SFTConfig
+
+    def samples(self, trajectories: Sequence[Trajectory]) -> list[Sample]:
+        return [sample for t in trajectories for sample in self._of(t)]
+
+    def _of(self, trajectory: Trajectory) -> list[Sample]:
+        agent = self.agents[trajectory.task.env]
+        chat = agent.start()
+        samples: list[Sample] = []
+        ids: list[int] = []
+        weight: list[float] = []
+        observed = self.config.observation_weight
+        for turn in trajectory.turns:
+            if turn.action is None:
+                continue
+            prompt = chat.prompt(turn.observation).tolist()
+            text = agent.format.render(turn.action)
+            completion = agent.encode(text)
+            if not agent.format.stop:
+                completion.append(agent.tokenizer.eos_token_id)
+            if prompt[: len(ids)] != ids:
+                samples.append(_sample(ids, weight))
+                ids, weight = [], []
+            loss = observed if self.config.skip_noise and turn.info.get("noise") else 1.0
+            weight += [observed] * (len(prompt) - len(ids)) + [loss] * len(completion)
+            ids = prompt + completion
+            chat.reply(np.asarray(completion, np.int32), text)
+        return [*samples, _sample(ids, weight)]
+
+
+def _sample(ids: list[int], weight: list[float]) -> Sample:
+    n = len(ids)
+    weights = np.asarray(weight, np.float32)
+    return Sample(
+        np.asarray(ids, np.int32), weights, np.zeros(n, np.float32), np.zeros(n, np.float32),
+        np.where(weights > 0, 0, -1).astype(np.int32), 0,
+    )
+
+
+def fit(
+    model: nn.Module, samples: Sequence[Sample], config: SFTConfig, progress: Callable[[int, int, float], None] | None = None
+) -> float:
+    """Train in place; the mean loss of the last tenth. The order of samples depends on ``config.seed`` only."""
+    rng = np.random.default_rng(config.seed)
+    steps = max(1, round(config.epochs * len(samples) / config.batch))
+    order = np.concatenate([rng.permutation(len(samples)) for _ in range(-(-steps * config.batch // len(samples)))])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.98))
+    model.train()
+    losses: list[float] = []
+    for step in range(steps):
+        rate = min(1.0, (step + 1) / max(1, config.warmup)) * (1.0 - 0.9 * step / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * rate
+        chosen = [samples[i] for i in order[step * config.batch : (step + 1) * config.batch]]
+        total = sum(float(s.weight[1:].sum()) for s in chosen)
+        loss_sum = 0.0
+        for batch in padded(chosen, config.positions):
+            rows = batch.forward(model)
+            loss = -(rows.weight * rows.logprobs).sum() / total
+            loss.backward()
+            loss_sum += float(loss.detach())
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss_sum)
+        if progress is not None:
+            progress(step + 1, steps, loss_sum)
+    model.eval()
+    tail = losses[-max(1, len(losses) // 10) :]
+    return sum(tail) / len(tail)
+
+
+def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
+    """What the trajectories say, for training a tokenizer: observations and actions in order."""
+    tools = Tools()
+    texts = []
+    for trajectory in trajectories:
+        parts = []
+        for turn in trajectory.turns:
+            seen = turn.observation
+            parts += [seen] if isinstance(seen, str) else [m["content"] for m in seen]
+            if turn.action is not None:
+                parts.append(turn.action if isinstance(turn.action, str) else tools.render(turn.action))
+        texts += parts
+    return texts
+
+
+def agents_for(tokenizer: Any, config: AgentConfig, worlds: dict[str, tuple[str, list[dict[str, Any]]]]) -> dict[str, ChatAgent]:
+    """One agent an environment; ``worlds`` maps its id to its instructions and tools."""
+    return {env: ChatAgent(tokenizer, config, *told) for env, told in worlds.items()}
