@@ -11,10 +11,12 @@ import asyncio
 import hashlib
 import json
 import os
+import queue
 import random
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
@@ -52,7 +54,7 @@ class Env(gymnasium.Env[Observation, Action]):
     snapshot_level: str = "replay"  # exact | replay | none
     max_turns: int | None = None
     task_source: Callable[[], Sequence[Any]] | None = None  # set by the registry: the tasks a seed picks from
-    _thread: ThreadPoolExecutor | None = None
+    _thread: _Thread | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
         return run_sync(self.areset(seed=seed, options=options))
@@ -83,7 +85,7 @@ class Env(gymnasium.Env[Observation, Action]):
 
     def close(self) -> None:
         if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.end()
             self._thread = None
 
     async def in_thread(self, call: Callable[[], T]) -> T:
@@ -91,13 +93,43 @@ class Env(gymnasium.Env[Observation, Action]):
         if not self.blocking:
             return call()
         if self._thread is None:  # one thread each: many environments are not safe to move between threads
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix=type(self).__name__)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+            self._thread = _Thread(type(self).__name__)
+        return await asyncio.wrap_future(self._thread.submit(call))
 
     def _needs_own(self, plain: str, coroutine: str) -> None:
         cls = type(self)
         if getattr(cls, plain) is getattr(Env, plain):
             raise TypeError(f"{cls.__name__} must define {plain}() or {coroutine}()")
+
+
+class _Thread:
+    """One thread that makes calls in order. Unlike an executor's, one that hangs cannot keep the program from ending."""
+
+    def __init__(self, name: str) -> None:
+        calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=_make_calls, args=(calls,), name=name, daemon=True).start()
+        self._calls = calls
+        self.end = weakref.finalize(self, calls.put, None)  # an environment nobody closed takes its thread along
+
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+
+        def answer() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(call())
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._calls.put(answer)
+        return future
+
+
+def _make_calls(calls: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    while (call := calls.get()) is not None:
+        call()
+        del call  # it holds the environment, which may be dropped while this waits
 
 
 @dataclass(slots=True)
@@ -138,9 +170,7 @@ class Admissible(Protocol):
 
 def digest(value: Any) -> str:
     """A short process-independent digest of plain data; types and nesting count, dictionary order does not."""
-    return hashlib.blake2b(
-        json.dumps(plain(value), sort_keys=True, ensure_ascii=False).encode(), digest_size=8
-    ).hexdigest()
+    return hashlib.blake2b(json.dumps(plain(value), sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def key_of(env: Any, observation: Observation) -> str:
@@ -167,6 +197,7 @@ def plain(value: Any) -> Any:
 
 
 _loop: asyncio.AbstractEventLoop | None = None
+_loop_lock = threading.Lock()
 _LOOP_THREAD = "agentrl-sync"
 _loop_owner = 0  # a forked child inherits the loop but not its thread
 
@@ -178,9 +209,10 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     connection, a browser) stays usable.
     """
     global _loop, _loop_owner
-    if _loop is None or _loop_owner != os.getpid():
-        _loop, _loop_owner = asyncio.new_event_loop(), os.getpid()
-        threading.Thread(target=_loop.run_forever, name=_LOOP_THREAD, daemon=True).start()
+    with _loop_lock:
+        if _loop is None or _loop_owner != os.getpid():
+            _loop, _loop_owner = asyncio.new_event_loop(), os.getpid()
+            threading.Thread(target=_loop.run_forever, name=_LOOP_THREAD, daemon=True).start()
     if threading.current_thread().name == _LOOP_THREAD:
         coroutine.close()
         raise RuntimeError("a coroutine of an environment must await areset() and astep(), not call reset() and step()")

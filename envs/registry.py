@@ -97,13 +97,12 @@ def register(
 
     Registering the same class of the same file again changes nothing; the same id from another file is an error.
     """
-    module = sys._getframe(1).f_globals.get("__name__", "")
-    file = sys._getframe(1).f_globals.get("__file__")
-    source = str(Path(file).resolve()) if file else None
+    caller = sys._getframe(1).f_globals
+    source = str(Path(caller["__file__"]).resolve()) if caller.get("__file__") else None
 
     def add(at: str | type[Env]) -> None:
         _add(EnvSpec(id, at, splits, max_turns, dict(kwargs or {}), random_success, extra, source))
-        plugins.note(module)
+        plugins.note(caller["__name__"])
 
     def decorate(cls: type[E]) -> type[E]:
         add(cls)
@@ -204,14 +203,13 @@ def _add(new: EnvSpec) -> None:
             f'environment {new.id} needs splits, for example {{"train": range(100), "unseen": range(100, 120)}}'
         )
     old = _specs.get(new.id)
-    if old is not None and old.target.split(":")[0] != new.target.split(":")[0]:
-        same = old.source == new.source and old.target.split(":")[1] == new.target.split(":")[1]
-        if same:  # one file under two module names: a plugin, and a plain import of the user's
-            return
-        raise UserError(
-            f"environment {new.id} is registered twice: in {old.source or old.target} and in {new.source or new.target}"
-        )
-    _specs[new.id] = new  # in the same module the newest definition counts: a reload, a notebook cell run again
+    notebook = old is not None and old.source is new.source is None
+    if old is not None and old.target != new.target and not notebook:
+        if (old.source, old.target.partition(":")[2]) == (new.source, new.target.partition(":")[2]):
+            return  # one file under two module names: a plugin, and a plain import of the user's
+        both = " and in ".join(f"{spec.source or 'the notebook'} ({spec.target})" for spec in (old, new))
+        raise UserError(f"environment {new.id} is registered twice: in {both}")
+    _specs[new.id] = new  # the newest definition of a class counts: a reload, a notebook cell run again
     gymnasium.registry.pop(new.id, None)
     gymnasium.register(new.id, functools.partial(make, new.id), order_enforce=False, disable_env_checker=True)
 
@@ -244,5 +242,5 @@ def _dependencies(spec: EnvSpec) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        cure = f": pip install 'agentrl-toolkit[{spec.extra}]'" if spec.extra else ""
-        raise UserError(f"environment {spec.id} needs the module {error.name!r} ({error}){cure}") from error
+        cure = f"; to mend it: pip install 'agentrl-toolkit[{spec.extra}]'" if spec.extra else ""
+        raise UserError(f"environment {spec.id} cannot be imported: {error}{cure}") from error

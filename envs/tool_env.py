@@ -28,7 +28,7 @@ from agentrl.types import Action, Message, Observation, ToolCall, ToolRecord
 
 _log = logging.getLogger(__name__)
 # What belongs to the object, not to the episode.
-_MACHINERY = frozenset({"_thread", "spec", "task_source", "snapshot_level"})
+_MACHINERY = frozenset({"_thread", "spec", "task_source", "snapshot_level", "_tried"})
 
 
 class ToolEnv(Env):
@@ -43,6 +43,8 @@ class ToolEnv(Env):
     snapshot_level = "exact"
     _methods: ClassVar[dict[str, tuple[str, Tool]]] = {}  # tool name -> attribute, tool
     _suspends: ClassVar[bool] = False
+    _told: ClassVar[bool] = False
+    _tried: bool = False
     _open: bool = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -59,7 +61,10 @@ class ToolEnv(Env):
             cls._methods[tool.name] = attribute, tool
         cls.tools = [tool.schema for _, tool in cls._methods.values()]
         functions = [cls.start, cls.score, *(getattr(cls, attribute) for attribute, _ in cls._methods.values())]
-        cls._suspends = cls.blocking or any(inspect.iscoroutinefunction(f) for f in functions)
+        waits = any(inspect.iscoroutinefunction(f) for f in functions)
+        if waits and "blocking" not in vars(cls):
+            cls.blocking = True  # what waits can hang: the engine then holds it to its deadline
+        cls._suspends = cls.blocking or waits
 
     def start(self, task: Any, rng: random.Random) -> Any:
         """Set up an episode; the first message. ``rng`` is the only randomness a snapshot covers."""
@@ -82,9 +87,8 @@ class ToolEnv(Env):
         self.rng = random.Random(seed)
         observation: Observation = await self._call(self.start, task, self.rng)
         self._open = True
-        if self.snapshot_level == "exact" and (culprit := self._unsaveable()):
-            self.snapshot_level = "none"
-            _log.warning("%s: no snapshots, as attribute %s", type(self).__name__, culprit)
+        if self.snapshot_level == "exact" and not self._tried:
+            self._try_snapshot()
         return observation, {"task": task}
 
     async def astep(self, action: Action) -> StepResult:
@@ -122,9 +126,7 @@ class ToolEnv(Env):
 
     def snapshot(self) -> Snapshot:
         """Everything the attributes hold, generator included."""
-        if culprit := self._unsaveable():
-            raise UserError(f"{type(self).__name__} has no snapshots, as attribute {culprit}")
-        return Snapshot(pickle.dumps(self._state(), pickle.HIGHEST_PROTOCOL))
+        return Snapshot(self._pickled())
 
     def restore(self, snapshot: Snapshot) -> None:
         for name in self._state():
@@ -134,17 +136,30 @@ class ToolEnv(Env):
     def _state(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in _MACHINERY}
 
-    def _unsaveable(self) -> str | None:
-        """The first attribute that is not plain data, and why."""
+    def _try_snapshot(self) -> None:
+        """Learn from the first episode whether there are snapshots; one line a class says why not."""
+        self._tried = True
         try:
-            pickle.dumps(self._state(), pickle.HIGHEST_PROTOCOL)
-        except Exception:
-            for name, value in self._state().items():
-                try:
-                    pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-                except Exception as error:
-                    return f"{name!r} is not plain data ({error})"
-        return None
+            self._pickled()
+        except UserError as error:
+            self.snapshot_level = "none"
+            if not type(self)._told:
+                type(self)._told = True
+                _log.warning("%s", error)
+
+    def _pickled(self) -> bytes:
+        try:
+            return pickle.dumps(self._state(), pickle.HIGHEST_PROTOCOL)
+        except Exception as error:
+            raise UserError(f"{type(self).__name__} has no snapshots: {self._culprit()}") from error
+
+    def _culprit(self) -> str:
+        for name, value in self._state().items():
+            try:
+                pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+            except Exception as error:
+                return f"attribute {name!r} is not plain data ({error})"
+        return "its attributes together are not plain data"
 
     async def _answer(self, text: str) -> StepResult:
         final = [tool.name for _, tool in self._methods.values() if tool.final]

@@ -146,9 +146,7 @@ def samples_of(
         for segment in trajectory.segments():
             turn = np.where(segment.sampled, segment.turn + first, -1).astype(np.int32)
             gain = np.where(turn >= 0, advantages[np.maximum(turn, 0)], 0.0).astype(np.float32)
-            samples.append(
-                Sample(segment.ids, segment.sampled.astype(np.float32), segment.logprobs, gain, turn, index)
-            )
+            samples.append(Sample(segment.ids, segment.sampled.astype(np.float32), segment.logprobs, gain, turn, index))
     return samples
 
 

@@ -6,6 +6,7 @@ scratch the observations carry a small loss too: predicting the world is how a s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,13 +74,20 @@ def _sample(ids: list[int], weight: list[float]) -> Sample:
     n = len(ids)
     weights = np.asarray(weight, np.float32)
     return Sample(
-        np.asarray(ids, np.int32), weights, np.zeros(n, np.float32), np.zeros(n, np.float32),
-        np.where(weights > 0, 0, -1).astype(np.int32), 0,
+        np.asarray(ids, np.int32),
+        weights,
+        np.zeros(n, np.float32),
+        np.zeros(n, np.float32),
+        np.where(weights > 0, 0, -1).astype(np.int32),
+        0,
     )
 
 
 def fit(
-    model: nn.Module, samples: Sequence[Sample], config: SFTConfig, progress: Callable[[int, int, float], None] | None = None
+    model: nn.Module,
+    samples: Sequence[Sample],
+    config: SFTConfig,
+    progress: Callable[[int, int, float], None] | None = None,
 ) -> float:
     """Train in place; the mean loss of the last tenth. The order of samples depends on ``config.seed`` only."""
     rng = np.random.default_rng(config.seed)
@@ -111,21 +119,23 @@ def fit(
     return sum(tail) / len(tail)
 
 
-def texts_of(trajectories: Sequence[Trajectory]) -> list[str]:
-    """What the trajectories say, for training a tokenizer: observations and actions in order."""
+def texts_of(trajectories: Sequence[Trajectory], agents: dict[str, tuple[str, list[dict[str, Any]]]]) -> list[str]:
+    """What the trajectories say, for training a tokenizer: instructions, observations and actions."""
     tools = Tools()
     texts = []
     for trajectory in trajectories:
-        parts = []
+        instructions, schemas = agents[trajectory.task.env]
+        texts += [instructions, *(json.dumps(schema["function"]) for schema in schemas)]
         for turn in trajectory.turns:
             seen = turn.observation
-            parts += [seen] if isinstance(seen, str) else [m["content"] for m in seen]
+            texts += [seen] if isinstance(seen, str) else [m["content"] for m in seen]
             if turn.action is not None:
-                parts.append(turn.action if isinstance(turn.action, str) else tools.render(turn.action))
-        texts += parts
+                texts.append(turn.action if isinstance(turn.action, str) else tools.render(turn.action))
     return texts
 
 
-def agents_for(tokenizer: Any, config: AgentConfig, worlds: dict[str, tuple[str, list[dict[str, Any]]]]) -> dict[str, ChatAgent]:
+def agents_for(
+    tokenizer: Any, config: AgentConfig, worlds: dict[str, tuple[str, list[dict[str, Any]]]]
+) -> dict[str, ChatAgent]:
     """One agent an environment; ``worlds`` maps its id to its instructions and tools."""
     return {env: ChatAgent(tokenizer, config, *told) for env, told in worlds.items()}

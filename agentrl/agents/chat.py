@@ -7,17 +7,20 @@ each turn and every turn becomes a segment (a training sample) of its own.
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from agentrl.agents.formats import Format, format_named, without_thinking
+from agentrl.errors import UserError
 from agentrl.types import Action, IntArray, Message, Observation
 
 _MARK = "ASSISTANTREPLYMARK"  # plain letters: no template trims or escapes them
+_ANY: Message = {"role": "user", "content": "x"}
 
 
 class AgentConfig(BaseModel):
@@ -28,7 +31,7 @@ class AgentConfig(BaseModel):
     format: Literal["auto", "action", "tools", "text"] = Field(
         "auto", description="how a reply holds its action; auto: tools where the environment has tools, else action"
     )
-    context: Literal["full"] | int = Field("full", description="full, or how many past turns a prompt keeps")
+    context: Literal["full"] | NonNegativeInt = Field("full", description="full, or how many past turns a prompt keeps")
     thinking: Literal["keep", "strip"] = Field("keep", description="strip: past <think> blocks leave the prompt")
     system: str | None = Field(None, description="system message; none: the environment's instructions")
     admissible: bool = Field(False, description="list the admissible actions under every observation")
@@ -43,17 +46,22 @@ class ChatAgent:
 
     def __init__(self, tokenizer: Any, config: AgentConfig, instructions: str, tools: list[dict[str, Any]]) -> None:
         if not getattr(tokenizer, "chat_template", None):
-            from agentrl.errors import UserError
-
             raise UserError(f"tokenizer {getattr(tokenizer, 'name_or_path', '')!r} has no chat template")
         self.tokenizer = tokenizer
         self.config = config
         name = config.format if config.format != "auto" else ("tools" if tools else "action")
         self.format: Format = format_named(name)
         self.tools = tools
+        self._refused: frozenset[str] = frozenset()
+        self._refused = frozenset(role for role in ("system", "tool") if not self._takes(role))
+        self.end, self.end_id = self._end_of_turn()
+        self.stop = self.format.stop if self.end_id in (None, tokenizer.eos_token_id) else (*self.format.stop, self.end)
+        self._ends = {i for i in (tokenizer.eos_token_id, self.end_id) if i is not None}
+        self._opens_thinking = "<think>" in self.render([_ANY]).rpartition("</think>")[2]
         self.system = self._system(instructions)
         self._suffix = lru_cache(maxsize=1 << 16)(self._encode_suffix)
-        self._around = self._wrapper("user")
+        inner = "INNER" + _MARK[::-1]
+        self._before, _, self._after = self._after_reply([{"role": "user", "content": inner}]).partition(inner)
 
     def start(self) -> Conversation:
         return Conversation(self)
@@ -64,13 +72,22 @@ class ChatAgent:
         return str(self.tokenizer.decode(keep, skip_special_tokens=False))
 
     def parse(self, text: str) -> Action:
-        return self.format.parse(text)
+        return self.format.parse(self.whole(text))
+
+    def whole(self, text: str) -> str:
+        """A reply with the ``<think>`` that some templates write for it, at the end of the prompt."""
+        return "<think>" + text if self._opens_thinking else text
 
     def render(self, messages: list[Message], generate: bool = True) -> str:
-        """The text of a whole conversation, as the template writes it."""
+        """The text of a whole conversation, as the template writes it.
+
+        What is said in a role that the template refuses or drops is said by the user; neighbouring user messages are
+        joined, because many templates insist on alternation.
+        """
+        fitted = [message_as_user(m) if m["role"] in self._refused else m for m in messages]
         return str(
             self.tokenizer.apply_chat_template(
-                messages, tools=self.tools or None, tokenize=False, add_generation_prompt=generate
+                merge_users(fitted), tools=self.tools or None, tokenize=False, add_generation_prompt=generate
             )
         )
 
@@ -79,52 +96,68 @@ class ChatAgent:
 
     def suffix(self, ended: bool, messages: list[Message]) -> list[int]:
         """Ids of what comes after a reply: the end of the reply (unless sampled), new messages, generation prompt."""
-        return self._suffix(ended, tuple((m["role"], m["content"]) for m in messages))
-
-    @property
-    def _ends(self) -> set[int]:
-        return {self.tokenizer.eos_token_id}
+        return self._suffix(ended, tuple((m["role"], m["content"], m.get("name")) for m in messages))
 
     def _system(self, instructions: str) -> str:
         if self.config.system is not None:
             return self.config.system
         text = "\n".join(part for part in (instructions.strip(), self.format.instructions) if part)
-        if self.tools and not self._template_shows_tools():
-            listed = "\n".join(str(tool["function"]) for tool in self.tools)
-            text += (
-                f"\nTools:\n{listed}\nCall one with "
-                '<tool_call>{"name": ..., "arguments": {...}}</tool_call>.'
-            )
+        if not self.tools:
+            return text
+        if not self._template_shows_tools():
+            text += "\nTools:\n" + "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in self.tools)
+        if not self._template_calls_tools():
+            text += '\nCall one with <tool_call>{"name": ..., "arguments": {...}}</tool_call>.'
         return text
 
     def _template_shows_tools(self) -> bool:
-        talk = [{"role": "user", "content": "x"}]
-        plain = self.tokenizer.apply_chat_template(talk, tokenize=False)
-        with_tools = self.tokenizer.apply_chat_template(talk, tools=self.tools, tokenize=False)
+        plain = self.tokenizer.apply_chat_template([_ANY], tokenize=False)
+        with_tools = self.tokenizer.apply_chat_template([_ANY], tools=self.tools, tokenize=False)
         return bool(plain != with_tools)
 
-    def _encode_suffix(self, ended: bool, messages: tuple[tuple[str, str], ...]) -> list[int]:
-        (role, content) = messages[0]
-        if len(messages) == 1 and role == "user" and content == content.strip() and _MARK not in content:
-            before, after = self._around
-            text = before + content + after
+    def _template_calls_tools(self) -> bool:
+        """Whether the template writes a call the way the format reads it."""
+        call = {"type": "function", "id": "call00001", "function": {"name": "x", "arguments": {}}}
+        try:
+            return "<tool_call>" in self.render(
+                [_ANY, {"role": "assistant", "content": "", "tool_calls": [call]}], False
+            )
+        except Exception:  # a template raises what it likes
+            return False
+
+    def _takes(self, role: str) -> bool:
+        """Whether the template shows what is said in a role."""
+        said: Message = {"role": role, "content": _MARK}
+        talk = [said, _ANY] if role == "system" else [_ANY, {"role": "assistant", "content": "y"}, said]
+        try:
+            return _MARK in self.render(talk)
+        except Exception:  # a template raises what it likes
+            return False
+
+    def _end_of_turn(self) -> tuple[str, int | None]:
+        """The special token that the template writes after a reply; a tokenizer's eos_token may be another one."""
+        text = self._after_reply([_ANY]).lstrip()
+        first = self.encode(text)[0] if text else None
+        token = str(self.tokenizer.decode([first])) if first is not None else ""
+        special = first in self.tokenizer.all_special_ids or first in self.tokenizer.get_added_vocab().values()
+        return (token, first) if special and token and text.startswith(token) else ("", None)
+
+    def _encode_suffix(self, ended: bool, messages: tuple[tuple[str, str, str | None], ...]) -> list[int]:
+        role, content, _ = messages[0]
+        if len(messages) == 1 and role == "user" and content and content == content.strip():
+            text = self._before + content + self._after
         else:
-            text = self._after_reply([{"role": r, "content": c} for r, c in messages])
+            said: list[dict[str, str]] = [
+                {"role": r, "content": c} | ({} if name is None else {"name": name}) for r, c, name in messages
+            ]
+            text = self._after_reply(cast("list[Message]", said))
         if ended:  # the sampled end-of-turn token is there already
-            end = str(self.tokenizer.decode([self.tokenizer.eos_token_id]))
-            text = text[len(end) :] if text.startswith(end) else text
+            text = text.partition(self.end)[2]
         return self.encode(text)
 
     def _after_reply(self, messages: list[Message]) -> str:
-        stem: list[Message] = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
-        rendered = self.render([*stem, *messages])
-        return rendered[rendered.rindex(_MARK) + len(_MARK) :]
-
-    def _wrapper(self, role: str) -> tuple[str, str]:
-        """What the template puts before and after the content of a message that follows a reply."""
-        inner = "INNER" + _MARK[::-1]
-        before, _, after = self._after_reply([{"role": role, "content": inner}]).partition(inner)
-        return before, after
+        rendered = self.render([_ANY, {"role": "assistant", "content": _MARK}, *messages])
+        return rendered.partition(_MARK)[2]
 
 
 class Conversation:
@@ -155,23 +188,28 @@ class Conversation:
 
     def reply(self, completion_ids: IntArray, text: str) -> None:
         """Record what was sampled after the last prompt."""
-        self.messages.append({"role": "assistant", "content": text})
+        self.messages.append({"role": "assistant", "content": self.agent.whole(text)})
         if self.agent.config.appends:
             self._ids = self._ids + completion_ids.tolist()
-            self._ended = bool(len(completion_ids)) and int(completion_ids[-1]) in self.agent._ends
+            self._ended = bool(len(completion_ids)) and int(completion_ids[-1]) == self.agent.end_id
 
     def _visible(self) -> list[Message]:
         config = self.agent.config
         head, tail = self.messages[: self._first], self.messages[self._first :]
         if isinstance(config.context, int):
             replies = [i for i, m in enumerate(tail) if m["role"] == "assistant"]
-            cut = replies[-config.context] if config.context and len(replies) > config.context else 0
-            tail = tail[cut:] if config.context else tail[-1:]
+            starts = [*replies, replies[-1] + 1]  # of each turn that has passed, and of what is new
+            tail = tail[starts[max(0, len(replies) - config.context)] :]
         if config.thinking == "strip":
             tail = [
-                {**m, "content": without_thinking(m["content"]).strip()} if m["role"] == "assistant" else m for m in tail
+                {**m, "content": without_thinking(m["content"]).strip()} if m["role"] == "assistant" else m
+                for m in tail
             ]
-        return merge_users([*head, *tail])
+        return [*head, *tail]
+
+
+def message_as_user(message: Message) -> Message:
+    return {"role": "user", "content": message["content"]}
 
 
 def merge_users(messages: list[Message]) -> list[Message]:

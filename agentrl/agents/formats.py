@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import ClassVar, Protocol
 
 from agentrl.errors import unknown
 from agentrl.types import Action, ToolCall
 
 MAX_ACTION_CHARS = 20_000
+MAX_DEPTH = 100  # of the arguments of a tool call
 
 
 class ParseError(ValueError):
@@ -39,18 +41,15 @@ def without_thinking(text: str) -> str:
 class ActionTags:
     """``<think>...</think><action>go to desk 1</action>``; generation stops at the closing tag."""
 
-    instructions = "You may think between <think> and </think>. Then give one command between <action> and </action>."
+    instructions = "Think between <think> and </think> if you like, then act between <action> and </action>."
     stop = ("</action>",)
-    _pattern = re.compile(r"<action>(.*?)</action>", re.DOTALL)
 
     def parse(self, text: str) -> Action:
-        found = self._pattern.findall(without_thinking(text))
-        if not found:
+        before, closed, _ = without_thinking(text).rpartition("</action>")
+        _, opened, action = before.rpartition("<action>")
+        if not closed or not opened:
             raise ParseError("No action found. Give one command between <action> and </action>.")
-        action = str(found[-1]).strip()
-        if not action or len(action) > MAX_ACTION_CHARS:
-            raise ParseError("The action is empty." if not action else "The action is too long.")
-        return action
+        return _sized(action.split("</action>", 1)[0], "The action is empty.")
 
     def render(self, action: Action) -> str:
         return f"<action>{_plain(action)}</action>"
@@ -63,10 +62,7 @@ class Text:
     stop = ()
 
     def parse(self, text: str) -> Action:
-        action = without_thinking(text).strip()
-        if not action:
-            raise ParseError("The reply is empty.")
-        return action[:MAX_ACTION_CHARS]
+        return _sized(without_thinking(text), "The reply is empty.")
 
     def render(self, action: Action) -> str:
         return _plain(action)
@@ -89,25 +85,27 @@ class Tools:
             return calls[0]
         if calls:
             return calls
-        answer = text.strip()
-        if not answer:
-            raise ParseError("The reply is empty. Call a tool or answer.")
-        return answer[:MAX_ACTION_CHARS]
+        return _sized(text, "The reply is empty. Call a tool or answer.")
 
     def render(self, action: Action) -> str:
         if isinstance(action, str):
             return action
         calls = [action] if isinstance(action, ToolCall) else action
-        return "\n".join(
-            "<tool_call>" + json.dumps({"name": c.name, "arguments": c.arguments}, ensure_ascii=False) + "</tool_call>"
-            for c in calls
-        )
+        return "\n".join(f"<tool_call>{self._json(c)}</tool_call>" for c in calls)
+
+    @staticmethod
+    def _json(call: ToolCall) -> str:
+        text = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
+        return re.sub(r"<(?=/?(?:tool_call|think)>)", r"\\u003c", text)  # a tag inside an argument is no tag
 
     @staticmethod
     def _call(body: str) -> ToolCall:
+        body = _sized(body, "The tool call is empty.")
+        if max(accumulate((c in "[{") - (c in "]}") for c in body)) > MAX_DEPTH:
+            raise ParseError("The tool call is nested too deeply.")
         try:
-            call = json.loads(body[:MAX_ACTION_CHARS])
-        except (json.JSONDecodeError, RecursionError) as error:
+            call = json.loads(body)
+        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
             raise ParseError(f"A tool call is a JSON object with name and arguments: {error}"[:200]) from None
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
             raise ParseError('A tool call needs a "name".')
@@ -126,6 +124,13 @@ def format_named(name: str) -> Format:
     if name not in FORMATS:
         raise unknown("agent.format", name, [*FORMATS, "auto"])
     return FORMATS[name]()
+
+
+def _sized(action: str, empty: str) -> str:
+    action = action.strip()
+    if not action or len(action) > MAX_ACTION_CHARS:
+        raise ParseError(f"The action is too long ({len(action)} characters)." if action else empty)
+    return action
 
 
 def _plain(action: Action) -> str:

@@ -131,7 +131,9 @@ def declare(project: Path, entry: str) -> bool:
         new = f"{text.rstrip()}\n\n[tool.agentrl]\n{line}\n".lstrip()
     else:
         head, rest = text[: header.end()].rstrip("\n") + "\n", text[header.end() :]
-        found = re.search(r"(?ms)^plugins\s*=\s*\[.*?\]", rest) if old else None
+        following = re.search(r"(?m)^\[", rest)
+        section = rest[: following.start()] if following else rest
+        found = re.search(r"(?ms)^plugins\s*=\s*\[.*?\]", section)
         new = head + (f"{line}\n{rest}" if found is None else rest[: found.start()] + line + rest[found.end() :])
     if not _differs_only_by(text, new, [*old, entry]):
         raise UserError(

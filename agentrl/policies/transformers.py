@@ -88,7 +88,7 @@ class TransformersPolicy:
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
         """Take new weights. Keys and values of the old ones are dropped."""
         own = self.model.state_dict()
-        with torch.no_grad():
+        with torch.inference_mode():
             for name, value in state.items():
                 own[name].copy_(value)
         self.version = version
@@ -111,6 +111,7 @@ class TransformersPolicy:
                     row.future.set_exception(error)
             self._waiting, self._running = [], []
 
+    @torch.inference_mode()
     def _step(self) -> None:
         begin = time.perf_counter()
         self._forget_cancelled()
@@ -201,7 +202,7 @@ class TransformersPolicy:
 
     def _drop_cache(self) -> None:
         self._held: np.ndarray = np.full((self._slots, self.window), -1, np.int32)  # ids whose keys a slot holds
-        self._length = np.zeros(self._slots, np.int64)
+        self._length = np.zeros(self._slots, np.int64)  # positions of a slot that hold keys
         self._used = np.zeros(self._slots, np.int64)  # when a slot was last used
         self._busy = np.zeros(self._slots, bool)
         self._clock = 0
@@ -222,8 +223,9 @@ class TransformersPolicy:
         best = int(np.argmax(shared))
         if shared[best] > shared[slot]:
             self._cache.copy(best, slot, int(shared[best]))
-            self._held[slot, : shared[best]] = prompt[: shared[best]]
-        row.slot, row.done = slot, int(max(shared[best], shared[slot]))
+        row.slot, row.done = slot, int(shared[best])
+        self._held[slot, : row.done], self._held[slot, row.done :] = prompt[: row.done], -1
+        self._length[slot] = row.done
         self.counters.new_tokens += len(prompt) - row.done
         self._busy[slot] = True
         self._clock += 1
@@ -239,7 +241,6 @@ class TransformersPolicy:
 
     # -- the model ---------------------------------------------------------------------------------------------------
 
-    @torch.inference_mode()
     def _logits(self, rows: Sequence[_Row], blocks: list[list[int]], starts: list[int]) -> torch.Tensor:
         slots = np.asarray([row.slot for row in rows])
         widths = np.asarray([len(block) for block in blocks])
@@ -253,7 +254,7 @@ class TransformersPolicy:
         self._reserve(-(-(max(seen, held, max(starts)) + width) // BLOCK) * BLOCK)
         ids = np.zeros((batch, width), np.int64)
         positions = np.zeros((batch, width), np.int64)
-        if contiguous:  # an idle slot writes beyond what it holds
+        if contiguous:  # a slot that is not fed now writes beyond what it holds
             positions += self._length[:top, None] + np.arange(width)
         for i, block, start in zip(index, blocks, starts, strict=True):
             ids[i, : len(block)] = block
@@ -271,6 +272,7 @@ class TransformersPolicy:
             past_key_values=self._cache,
             use_cache=True,
         )[0]
+        self._length[slots] = np.asarray(starts) + widths
         self.counters.forwards += 1
         self.counters.computed_positions += batch * width
         self.counters.used_positions += int(widths.sum())
@@ -292,13 +294,14 @@ class TransformersPolicy:
                     target[i] = bigger
         self._cache = grown
 
-    @torch.inference_mode()
     def _logits_slow(self, rows: Sequence[_Row]) -> torch.Tensor:
         """Whole sequences anew: for models whose state is more than full-attention keys and values."""
         out = []
         for row in rows:
             ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids, np.int32)]).astype(np.int64)
-            logits = self.model(input_ids=torch.from_numpy(ids)[None].to(self.device), use_cache=False, logits_to_keep=1)
+            logits = self.model(
+                input_ids=torch.from_numpy(ids)[None].to(self.device), use_cache=False, logits_to_keep=1
+            )
             out.append(logits.logits[0, -1].float())
             self.counters.computed_positions += len(ids)
             self.counters.used_positions += len(ids)
@@ -336,7 +339,9 @@ def _budgeted(rows: Sequence[_Row], widths: Sequence[int], positions: int) -> li
 
 def _needs_recompute(config: Any) -> bool:
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return kinds != {"full_attention"} or bool(getattr(config, "sliding_window", None) and not hasattr(config, "layer_types"))
+    return kinds != {"full_attention"} or bool(
+        getattr(config, "sliding_window", None) and not hasattr(config, "layer_types")
+    )
 
 
 def _end_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:

@@ -31,6 +31,7 @@ from agentrl.types import Action
 
 _START = 120.0  # seconds for a fresh interpreter to import its plug-ins and build an environment
 _Future = concurrent.futures.Future[dict[str, Any]]
+_Pending = dict[int, tuple[int, _Future]]  # request -> environment, answer
 
 
 class EnvFailed(Exception):
@@ -48,7 +49,7 @@ class Worker:
         self.generation = 0  # which process: an environment made in an earlier one is gone
         self.envs = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._pending: dict[int, tuple[int, _Future]] = {}  # by request: environment, answer
+        self._pending: _Pending = {}
         self._ids = itertools.count()
         self._lock = threading.Lock()
         self._why = ""
@@ -76,7 +77,8 @@ class Worker:
             )
             self.generation += 1
             self._why = "its worker process ended"
-            threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+            self._pending = {}  # a new one: the reader of the last process may still be failing what that one lost
+            threading.Thread(target=self._read, args=(self._process, self._pending), daemon=True).start()
 
     def request(self, op: str, env: int, **fields: Any) -> _Future:
         future: _Future = concurrent.futures.Future()
@@ -116,20 +118,21 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self.kill("the pool was closed")
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
+    def _read(self, process: subprocess.Popen[bytes], pending: _Pending) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             answer = wire.load(line)
-            _, future = self._pending.pop(answer["id"])
+            with self._lock:
+                _, future = pending.pop(answer["id"])
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits for it any more
                 if "error" in answer:
                     future.set_exception(_failure(answer["error"]))
                 else:
                     future.set_result(answer["result"])
         code = process.wait()
-        with self._lock:  # the next process starts with nothing pending
-            lost = [future for _, future in self._pending.values()]
-            self._pending.clear()
+        with self._lock:
+            lost = [future for _, future in pending.values()]
+            pending.clear()
         for future in lost:
             with contextlib.suppress(concurrent.futures.InvalidStateError):
                 future.set_exception(EnvFailed(f"{self._why} (exit code {code})"))

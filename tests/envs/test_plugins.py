@@ -70,7 +70,10 @@ def test_neighbours_can_be_imported_and_shadow_nothing(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("x = 1\ndef f(:\n", r"bad\.py:2: SyntaxError: invalid syntax"),
-        ("\n\nimport no_such_module_anywhere\n", r"bad\.py:3: ModuleNotFoundError: No module named 'no_such_module_any"),
+        (
+            "\n\nimport no_such_module_anywhere\n",
+            r"bad\.py:3: ModuleNotFoundError: No module named 'no_such_module_any",
+        ),
         ("def f():\n    return 1 / 0\n\nf()\n", r"bad\.py:2: ZeroDivisionError: division by zero"),
     ],
 )

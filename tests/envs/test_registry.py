@@ -140,6 +140,13 @@ def test_gymnasium_makes_it_without_wrappers(guess: str) -> None:
     assert env.spec.id == "Guess-v0"
 
 
+def test_gymnasium_finds_bundled_environments_by_module() -> None:
+    program = "import gymnasium; print(gymnasium.make('agentrl.envs:agentrl/Household-v0').reset(seed=1)[0])"
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert "room" in done.stdout, done.stderr
+
+
 def test_bundled_environments_are_listed_without_being_imported() -> None:
     program = (
         "import sys; from agentrl.envs import registry; ids = [s.id for s in registry.listed()];"

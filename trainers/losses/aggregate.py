@@ -38,6 +38,10 @@ def set_weights(samples: Sequence[Sample], mode: str, constant: float = 1.0) -> 
         for k, n in zip(*np.unique(key[t], return_counts=True), strict=True):
             counts[int(k)] = counts.get(int(k), 0) + int(n)
     for sample, key, t in zip(samples, keys, trained, strict=True):
-        share = np.array([1.0 / (counts[int(k)] if mode != "sequence-sum" else constant) if on else 0.0
-                          for k, on in zip(key, t, strict=True)])
+        share = np.array(
+            [
+                1.0 / (counts[int(k)] if mode != "sequence-sum" else constant) if on else 0.0
+                for k, on in zip(key, t, strict=True)
+            ]
+        )
         sample.weight = (share / max(1, len(counts))).astype(np.float32)

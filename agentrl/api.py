@@ -1,0 +1,255 @@
+"""The verbs of agentrl as functions: what the command line calls, and what ``import agentrl as ar`` gives.
+
+Each runs its event loop in a thread of its own, so it works where a loop runs already (notebooks).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agentrl import store
+from agentrl.agents.chat import AgentConfig
+from agentrl.envs import plugins, registry
+from agentrl.errors import UserError
+from agentrl.evaluation import suites
+from agentrl.evaluation.evaluate import Report
+from agentrl.evaluation.evaluate import evaluate as measure
+from agentrl.policies.base import Policy
+from agentrl.policies.load import load_policy
+from agentrl.rollout.engine import Rollout, preflight
+from agentrl.rollout.episode import Job
+from agentrl.rollout.limits import Limits
+from agentrl.seeds import derive
+from agentrl.types import Group, Task, Trajectory
+
+T = TypeVar("T")
+COLLECT_CHUNK = 500  # episodes a file
+
+
+def collect(
+    envs: str | Sequence[str],
+    policy: str = "expert",
+    episodes: int = 1000,
+    out: str | Path = "demos",
+    *,
+    noise: float = 0.0,
+    kwargs: dict[str, Any] | None = None,
+    seed: int = 0,
+    keep: str = "all",
+    plugin: Sequence[str] = (),
+    on_done: Callable[[Trajectory], None] | None = None,
+) -> Path:
+    """Play ``episodes`` of each environment (split train) and store them; the folder.
+
+    ``noise``: how often the expert acts at random (such turns are marked). ``keep="successes"`` drops the rest.
+    """
+    return _apart(lambda: _collect(envs, policy, episodes, Path(out), noise, kwargs or {}, seed, keep, plugin, on_done))
+
+
+def sft(
+    data: str | Path | Sequence[Path],
+    *,
+    from_scratch: str | None = None,
+    model: str | None = None,
+    out: str | Path = "policies/sft",
+    episodes: int = 1000,
+    noise: float = 0.3,
+    agent: AgentConfig | None = None,
+    window: int = 1024,
+    vocabulary: int = 1024,
+    progress: Callable[[int, int, float], None] | None = None,
+    **settings: Any,
+) -> str:
+    """Clone behaviour into a new small model (``from_scratch`` = its size) or a given one; the policy's folder.
+
+    ``data`` is a folder of stored trajectories (or several), or an environment, whose noisy expert is then played ``episodes``
+    times. ``settings`` are those of :class:`agentrl.trainers.sft.SFTConfig`.
+    """
+    return _apart(
+        lambda: _sft(
+            data, from_scratch, model, Path(out), episodes, noise, agent, window, vocabulary, progress, settings
+        )
+    )
+
+
+def train(
+    env_or_recipe: str,
+    *,
+    policy: str | None = None,
+    iterations: int | None = None,
+    group: int | None = None,
+    rewards: list[Any] | None = None,
+    credit: list[Any] | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
+    set: Sequence[str] = (),
+    observer: Any = None,
+) -> Any:
+    """Train by reinforcement learning; a :class:`agentrl.trainers.loop.Run`."""
+    from agentrl.trainers import recipe as recipes
+    from agentrl.trainers.loop import Training
+
+    changes = [*set, *([f"policy.path={policy}"] if policy else []), *([f"rollout.group={group}"] if group else [])]
+    made = recipe_for(env_or_recipe, changes, iterations=iterations, rewards=rewards, credit=credit, seed=seed)
+    folder = Path(out) if out is not None else new_folder(made.name)
+    return _apart(lambda: Training.new(made, folder, observer).run())
+
+
+def recipe_for(name: str, changes: Sequence[str] = (), **known: Any) -> Any:
+    """The recipe of that name or file; for an environment, the recipe ``default`` with it."""
+    from agentrl.trainers import recipe as recipes
+
+    if name in recipes.bundled() or name.endswith((".yaml", ".yml")):
+        return recipes.load(name, changes, **known)
+    try:
+        spec = registry.resolve(name).spec
+    except UserError:
+        if "-v" in name:
+            raise
+        return recipes.load(name, changes, **known)
+    short = spec.id.split("/")[-1].lower()
+    return recipes.load("default", [f"name={short}", *changes], env=name, plugins=plugins.loaded() or None, **known)
+
+
+def evaluate(
+    suite: str,
+    policy: str = "small",
+    k: int | None = None,
+    *,
+    limit: int | None = None,
+    workers: int = 0,
+    seed: int = 0,
+    allow_train: bool = False,
+    kwargs: dict[str, Any] | None = None,
+    out: str | Path | None = None,
+    agent: AgentConfig | None = None,
+    on_done: Callable[[Trajectory, int], None] | None = None,
+) -> Report:
+    """Measure a policy on a suite or ``ENV[:SPLIT]``: ``k`` attempts a task, the first ``limit`` tasks."""
+    chosen = suites.load(suite, allow_train=allow_train, kwargs=kwargs)
+
+    def run() -> Report:
+        asyncio.run(preflight(chosen.tasks()[0]))
+        loaded = load_policy(policy)
+        taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else None
+        return measure(
+            chosen,
+            loaded.policy,
+            agent=agent or taught,
+            name=policy,
+            attempts=k,
+            limit=limit,
+            workers=workers,
+            seed=seed,
+            out=Path(out) if out else None,
+            on_done=on_done,
+        )
+
+    return _apart(run)
+
+
+def new_folder(name: str) -> Path:
+    """``runs/NAME-DATE-TIME``, not there yet."""
+    stem = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return next(p for p in (stem, *(Path(f"{stem}-{i}") for i in range(1, 1000))) if not p.exists())
+
+
+def _collect(
+    envs: str | Sequence[str],
+    name: str,
+    episodes: int,
+    out: Path,
+    noise: float,
+    kwargs: dict[str, Any],
+    seed: int,
+    keep: str,
+    plugin: Sequence[str],
+    on_done: Callable[[Trajectory], None] | None,
+) -> Path:
+    for path in plugin:
+        plugins.load(path)
+    if out.exists() and any(out.glob("*.parquet")):
+        raise UserError(f"{out} holds trajectories already; choose another folder")
+    loaded = load_policy(name, noise=noise)
+    taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else AgentConfig()
+    rollout = Rollout(loaded.policy, taught, Limits(), deterministic=True)
+    try:
+        for number, env in enumerate([envs] if isinstance(envs, str) else envs):
+            found = registry.resolve(env)
+            ids = registry.split(found.spec, found.split or "train", kwargs)
+            asyncio.run(preflight(Task(found.spec.id, ids[0], tuple(sorted(kwargs.items())))))
+            jobs = []
+            for i in range(episodes):
+                task = Task(found.spec.id, ids[i % len(ids)], tuple(sorted(kwargs.items())))
+                turn, key = i // len(ids), f"{number}-{i:06d}"
+                jobs.append(Job(key, task, derive(seed, "collect", task.key, turn), group=key, key=(number, i)))
+            for start in range(0, episodes, COLLECT_CHUNK):
+                played = asyncio.run(rollout.run(jobs[start : start + COLLECT_CHUNK], on_done, retries=1))
+                kept = [t for t in played if t.trusted and (keep == "all" or t.success)]
+                groups = [Group(t.task, t.group, [t]) for t in kept]
+                store.write(out, f"{number:02d}-{start:07d}", groups)
+    finally:
+        rollout.close()
+    (out / "plugins.txt").write_text("".join(f"{p}\n" for p in plugins.loaded()))
+    return out
+
+
+def _sft(
+    data: str | Path | Sequence[Path],
+    size: str | None,
+    base: str | None,
+    out: Path,
+    episodes: int,
+    noise: float,
+    agent: AgentConfig | None,
+    window: int,
+    vocabulary: int,
+    progress: Callable[[int, int, float], None] | None,
+    settings: dict[str, Any],
+) -> str:
+    from agentrl.trainers import clone
+
+    folders = [Path(data)] if isinstance(data, str | Path) else list(data)
+    if isinstance(data, str) and not folders[0].is_dir():
+        registry.resolve(data)
+        folders = [out.parent / f"{out.name}-demos"]
+        if not (folders[0].exists() and any(folders[0].glob("*.parquet"))):
+            _collect(data, "expert", episodes, folders[0], noise, {}, 0, "all", (), None)
+    for folder in folders:
+        known = folder / "plugins.txt"
+        for plugin in known.read_text().splitlines() if known.exists() else ():
+            plugins.load(plugin)
+    groups = [group for folder in folders for group in store.read(folder)]
+    trajectories = [t for group in groups for t in group]
+    return str(clone.clone(trajectories, size, base, out, agent, window, vocabulary, progress, settings))
+
+
+def _apart(call: Callable[[], T]) -> T:
+    """Run in a new thread where this one has a running event loop, else here."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return call()
+    found: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:  # handed on to the caller's thread, whatever it is
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="agentrl")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return found[0]
+
+
+__all__ = ["Policy", "collect", "evaluate", "sft", "train"]

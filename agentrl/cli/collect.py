@@ -1,0 +1,79 @@
+"""``agentrl collect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentrl.errors import UserError, unknown
+
+
+def collect(
+    envs: Annotated[list[str], typer.Argument(help="[FILE.py:]ENV[:SPLIT], one or several (split train by default).")],
+    policy: Annotated[str, typer.Option(help="expert, random, replay:PATH, or any policy of tokens.")] = "expert",
+    noise: Annotated[float, typer.Option(min=0, max=1, help="How often the expert acts at random.")] = 0.0,
+    episodes: Annotated[int, typer.Option("-n", min=1, help="Episodes an environment.")] = 1000,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trajectories.")] = Path("demos"),
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of the environment: size=tiny.")] = None,
+    keep: Annotated[str, typer.Option(help="all | successes")] = "all",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
+) -> None:
+    """Play episodes with any policy and store them as Parquet.
+
+    Examples:
+
+        agentrl collect agentrl/Household-v0 --set size=tiny+small --noise 0.3 -n 2000 -o demos/
+
+        agentrl collect guess.py:Guess-v0 --policy expert -n 1000 -o demos/guess
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from agentrl import api
+
+    if keep not in ("all", "successes"):
+        raise unknown("--keep", keep, ["all", "successes"])
+    if noise and policy != "expert":
+        raise UserError("--noise is for --policy expert")
+    errors = Console(stderr=True)
+    wins = turns = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("episodes", total=episodes * len(envs))
+
+        def count(trajectory: object) -> None:
+            nonlocal wins, turns
+            wins += trajectory.success  # type: ignore[attr-defined]
+            turns += len(trajectory.turns)  # type: ignore[attr-defined]
+            bar.update(task, advance=1)
+
+        api.collect(
+            envs,
+            policy,
+            episodes,
+            out,
+            noise=noise,
+            kwargs=keywords(set_ or []),
+            seed=seed,
+            keep=keep,
+            plugin=plugin or (),
+            on_done=count,
+        )
+    total = episodes * len(envs)
+    typer.echo(f"{total} episodes, {wins / total:.1%} successful, {turns / total:.1f} turns each: {out}")
+
+
+def keywords(changes: list[str]) -> dict[str, object]:
+    """``["size=tiny"]`` -> ``{"size": "tiny"}``, values as YAML."""
+    import yaml
+
+    found: dict[str, object] = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise UserError(f"--set takes key=value, not {change!r}")
+        found[key] = yaml.safe_load(value)
+    return found

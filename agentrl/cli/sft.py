@@ -1,0 +1,70 @@
+"""``agentrl sft``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def sft(
+    data: Annotated[list[Path], typer.Argument(help="Folders of stored trajectories.")],
+    from_scratch: Annotated[str | None, typer.Option(help="Size of a new small model: 1m, 2m or 5m.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Policy to fine-tune instead.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new policy.")] = Path("policies/sft"),
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Setting: lr, epochs, batch, skip_noise ...")] = None,
+    agent: Annotated[
+        list[str] | None, typer.Option("--agent", help="How the policy talks: context=4, format=text")
+    ] = None,
+    vocabulary: Annotated[int, typer.Option(help="Size of a new tokenizer, a multiple of 64.")] = 1024,
+    window: Annotated[int, typer.Option(help="Longest context of a new model, in tokens.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Train a policy to imitate stored episodes: a new small one, or any model.
+
+    Examples:
+
+        agentrl sft demos/ --from-scratch 1m -o policies/guess
+
+        agentrl sft demos/ --policy HuggingFaceTB/SmolLM2-135M-Instruct --set lr=1e-5 -o policies/smol
+    """
+    from pydantic import ValidationError
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from agentrl import api
+    from agentrl.agents.chat import AgentConfig
+    from agentrl.cli.collect import keywords
+    from agentrl.errors import UserError
+
+    try:
+        talk = AgentConfig.model_validate(keywords(agent)) if agent else None
+    except ValidationError as error:
+        raise UserError(f"--agent: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
+    errors = Console(stderr=True)
+    begin = time.perf_counter()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    last = 0.0
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("steps", total=None)
+
+        def progress(step: int, steps: int, loss: float) -> None:
+            nonlocal last
+            last = loss
+            bar.update(task, completed=step, total=steps, description=f"loss {loss:.3f}")
+
+        settings = keywords(set_ or []) | {"seed": seed}
+        where = api.sft(
+            data,
+            from_scratch=from_scratch,
+            model=policy,
+            out=out,
+            agent=talk,
+            window=window,
+            vocabulary=vocabulary,
+            progress=progress,
+            **settings,
+        )
+    typer.echo(f"loss {last:.3f} after {time.perf_counter() - begin:.0f} s: {where}")

@@ -1,0 +1,1 @@
+"""Evaluation: suites, the one function that measures a policy, and intervals."""

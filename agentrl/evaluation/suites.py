@@ -1,0 +1,86 @@
+"""Suites: fixed lists of tasks, bundled as YAML or named by an environment and a split."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentrl.envs import registry
+from agentrl.errors import UserError, unknown
+from agentrl.types import Task
+
+DEFAULT_TASKS = 256  # of a split that is longer
+
+
+class Part(BaseModel):
+    """``first`` tasks of a split of one environment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    env: str
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    split: str = "unseen"
+    first: int | None = Field(None, ge=1)
+
+
+class Suite(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    description: str = ""
+    parts: list[Part]
+    attempts: int = Field(1, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    turn_tokens: int = Field(256, ge=1)
+
+    def tasks(self) -> list[Task]:
+        return [task for part in self.parts for task in _tasks(part)]
+
+
+def bundled() -> dict[str, Path]:
+    folder = Path(str(resources.files("agentrl") / "suites"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(name: str, *, allow_train: bool = False, kwargs: dict[str, Any] | None = None) -> Suite:
+    """A bundled suite, a YAML file, or ``[FILE.py:]ENV[:SPLIT]`` (unseen by default).
+
+    Raises UserError for an unknown name, and for the split train unless ``allow_train``.
+    """
+    path = bundled().get(name) or Path(name)
+    if path.suffix == ".yaml" and path.is_file():
+        try:
+            suite = Suite.model_validate({"name": path.stem, **yaml.safe_load(path.read_text())})
+        except (ValidationError, yaml.YAMLError, TypeError) as error:
+            raise UserError(f"{path} is no suite: {' '.join(str(error).split())[:300]}") from None
+    else:
+        suite = _of_environment(name, kwargs or {})
+    for part in suite.parts:
+        if part.split == "train" and not allow_train:
+            raise UserError(f"{suite.name} evaluates on the training ids of {part.env}; --allow-train permits it")
+    return suite
+
+
+def _of_environment(name: str, kwargs: dict[str, Any]) -> Suite:
+    try:
+        found = registry.resolve(name)
+    except UserError:
+        if "-v" in name:
+            raise
+        raise unknown("suite", name, [*bundled(), *(spec.id for spec in registry.listed())]) from None
+    split = found.split or "unseen"
+    ids = registry.split(found.spec, split, kwargs)
+    part = Part(env=found.spec.id, kwargs=kwargs, split=split, first=min(DEFAULT_TASKS, len(ids)))
+    return Suite(name=f"{found.spec.id}:{split}", parts=[part])
+
+
+def _tasks(part: Part) -> list[Task]:
+    spec = registry.spec(part.env)
+    ids = registry.split(spec, part.split, part.kwargs)
+    if part.first is not None and part.first > len(ids):
+        raise UserError(f"{part.env}:{part.split} has {len(ids)} tasks, the suite wants {part.first}")
+    return [Task(spec.id, id, tuple(sorted(part.kwargs.items()))) for id in ids[: part.first]]

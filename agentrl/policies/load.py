@@ -1,0 +1,103 @@
+"""From what a person types after ``--policy`` to a policy: bundled name, folder, run, hub name, or a scripted one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agentrl.errors import UserError, unknown
+from agentrl.policies.base import Policy, ScriptedPolicy
+
+BUNDLED = {"small": Path(__file__).parent / "small"}
+
+
+@dataclass(slots=True)
+class Loaded:
+    """``agent``: how the policy was taught to talk (``agent.json`` beside its weights), if it says so."""
+
+    policy: Policy | ScriptedPolicy
+    agent: dict[str, Any] | None
+    source: str
+
+
+def locate(name: str) -> Path | str:
+    """The folder (or GGUF file) a name means, else the name itself as one on the hub.
+
+    A bundled name wins over a folder; a run folder means its ``checkpoints/last``.
+    """
+    if name in BUNDLED:
+        return BUNDLED[name]
+    path = Path(name)
+    if (path / "checkpoints" / "last").exists():
+        return path / "checkpoints" / "last"
+    if path.is_dir():
+        if not (path / "config.json").exists() and not list(path.glob("*.gguf")):
+            raise UserError(f"{name} is no policy: it holds neither config.json nor a run's checkpoints/last")
+        return path
+    if path.is_file() and path.suffix == ".gguf":
+        return path
+    if path.exists() or name.startswith((".", "/")) or name.count("/") != 1:
+        from agentrl.policies.scripted import SCRIPTED
+
+        raise unknown("policy", name, [*BUNDLED, *SCRIPTED, "human", "replay:PATH", "FOLDER", "OWNER/NAME"])
+    return name
+
+
+def load_policy(name: str, *, noise: float = 0.0, slots: int = 128, window: int | None = None) -> Loaded:
+    """Build the policy that ``name`` means. Raises UserError for an unknown name or damaged weights."""
+    from agentrl.policies import scripted
+
+    if name == "expert":
+        return Loaded(scripted.Expert(noise), None, name)
+    if name in scripted.SCRIPTED:
+        return Loaded(scripted.SCRIPTED[name](), None, name)
+    if name == "human":
+        from agentrl.policies.human import Human
+
+        return Loaded(Human(), None, name)
+    if name.startswith("replay:"):
+        from agentrl import store
+
+        groups = store.read(name.removeprefix("replay:"))
+        return Loaded(scripted.Replay([t for group in groups for t in group]), None, name)
+    from agentrl.policies.transformers import TransformersPolicy
+
+    where = locate(name)
+    model, tokenizer = load_model(where)
+    agent = where / "agent.json" if isinstance(where, Path) and where.is_dir() else None
+    config = json.loads(agent.read_text()) if agent is not None and agent.exists() else None
+    return Loaded(TransformersPolicy(model, tokenizer, name=name, slots=slots, window=window), config, str(where))
+
+
+def load_model(where: Path | str) -> tuple[Any, Any]:
+    """A causal language model in float32 and its tokenizer, from a folder, a GGUF file or the hub."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    file = None
+    if isinstance(where, Path):
+        found = [where] if where.is_file() else [] if (where / "config.json").exists() else sorted(where.glob("*.gguf"))
+        file, where = (found[0].name, found[0].parent) if found else (None, where)
+    options: dict[str, Any] = {"gguf_file": file} if file else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+    except Exception as error:  # transformers raises whatever its readers raise
+        line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise UserError(f"policy {where} cannot be loaded: {line}") from error
+    if file:
+        model = _plain(model)
+    return model, tokenizer
+
+
+def _plain(model: Any) -> Any:
+    """A GGUF model without the memory of its quantisation, which transformers refuses to save."""
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    fresh = type(model)(config)
+    fresh.load_state_dict(model.state_dict())
+    fresh.generation_config = model.generation_config
+    return fresh.to(model.dtype)

@@ -1,0 +1,73 @@
+"""Behaviour cloning as one step: trajectories in, a policy folder out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agentrl.agents.chat import AgentConfig, ChatAgent
+from agentrl.envs import registry
+from agentrl.errors import UserError
+from agentrl.policies.load import load_model, locate
+from agentrl.trainers.loop import load_agent
+from agentrl.trainers.models import new_model, save_policy, train_tokenizer
+from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of
+from agentrl.types import Trajectory
+
+TOKENIZER_EPISODES = 2000  # more would change no merge that matters
+
+
+def clone(
+    trajectories: Sequence[Trajectory],
+    size: str | None,
+    base: str | None,
+    out: Path,
+    agent: AgentConfig | None = None,
+    window: int = 1024,
+    vocabulary: int = 1024,
+    progress: Callable[[int, int, float], None] | None = None,
+    settings: dict[str, Any] | None = None,
+) -> Path:
+    """Exactly one of ``size`` (a new model) and ``base`` (a policy to fine-tune) is given."""
+    if (size is None) == (base is None):
+        raise UserError("sft needs either --from-scratch SIZE or --policy POLICY")
+    try:
+        config = SFTConfig(**{**(_SCRATCH if size else _TUNE), **(settings or {})})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"sft: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    worlds = {
+        env: _world(env, dict(kwargs)) for env, kwargs in {t.task.env: t.task.kwargs for t in trajectories}.items()
+    }
+    if size is not None:
+        tokenizer = train_tokenizer(texts_of(trajectories[:TOKENIZER_EPISODES], worlds), vocabulary)
+        model: Any = new_model(size, tokenizer, window, config.seed)
+        talk = agent or AgentConfig()
+    else:
+        where = locate(str(base))
+        model, tokenizer = load_model(where)
+        talk = agent or load_agent(where) or AgentConfig()
+    agents = {env: ChatAgent(tokenizer, talk, *told) for env, told in worlds.items()}
+    samples = Transcripts(agents, config).samples(trajectories)
+    limit = model.config.get_text_config().max_position_embeddings
+    fitting = [s for s in samples if len(s.ids) <= limit]
+    if not fitting:
+        raise UserError(f"no transcript fits the model's window of {limit} tokens")
+    fit(model, fitting, config, progress)
+    save_policy(out, model, tokenizer, talk.model_dump())
+    return out
+
+
+_SCRATCH = {"lr": 2e-3, "epochs": 2.0, "observation_weight": 0.3}
+_TUNE = {"lr": 2e-5, "epochs": 1.0}
+
+
+def _world(env: str, kwargs: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+    made = registry.make(env, **kwargs)
+    try:
+        return made.instructions, made.tools
+    finally:
+        made.close()

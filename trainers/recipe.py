@@ -1,0 +1,156 @@
+"""A recipe: everything a training run depends on, as one YAML file. Unknown keys are errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentrl.agents.chat import AgentConfig
+from agentrl.errors import UserError, unknown
+from agentrl.rollout.limits import Limits
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class PolicyConfig(_Part):
+    path: str = Field("small", description="what: a bundled name, a folder, a run folder or a hub name")
+    engine: Literal["transformers"] = Field("transformers", description="how tokens are made")
+
+
+class RolloutConfig(_Part):
+    tasks: int = Field(8, ge=1, description="tasks an iteration")
+    group: int = Field(8, ge=1, description="episodes a task")
+    temperature: float = Field(1.0, gt=0, description="sampling temperature; the loss uses the same")
+    concurrency: int = Field(128, ge=1, description="episodes at once")
+    deterministic: bool = Field(False, description="batches in a fixed order: the same weights bit for bit on a rerun")
+    workers: int = Field(0, ge=0, description="processes that hold the environments; 0: this process")
+    retries: int = Field(1, ge=0, description="new tries for an episode that failed through no fault of the policy")
+
+
+class LossConfig(_Part):
+    clip_low: float = Field(0.2, gt=0)
+    clip_high: float = Field(0.2, gt=0)
+    dual: float | None = Field(3.0, gt=1, description="dual clip for negative advantages; none: off")
+    aggregate: Literal["token", "turn", "sequence", "sequence-sum"] = Field("token", description="what counts equally")
+    constant: float = Field(256.0, gt=0, description="divisor of sequence-sum (Dr.GRPO), in tokens")
+    kl: float = Field(0.0, ge=0, description="weight of the k3 KL to the starting policy")
+    max_logprob_gap: float = Field(0.05, gt=0, description="mean |sampler - trainer| logprob above which a run stops")
+
+
+class OptimConfig(_Part):
+    lr: float = Field(1e-5, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: int = Field(0, ge=0, description="optimiser steps of rising learning rate")
+    grad_clip: float = Field(1.0, gt=0)
+    epochs: int = Field(1, ge=1, description="passes over an iteration's episodes")
+    minibatches: int = Field(1, ge=1, description="optimiser steps a pass")
+    batcher: Literal["padded", "packed"] = "padded"
+    positions: int = Field(4096, ge=64, description="positions a forward pass, padding included: the memory knob")
+
+
+class Recipe(_Part):
+    name: str = "default"
+    env: str = Field("", description="[FILE.py:]ID[:SPLIT]; without a split: train")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of the environment")
+    policy: PolicyConfig = PolicyConfig()
+    agent: AgentConfig | None = Field(None, description="how the policy talks; none: as it was taught, else defaults")
+    limits: Limits = Limits()
+    rollout: RolloutConfig = RolloutConfig()
+    rewards: list[str | dict[str, Any]] = Field(default_factory=list, description="reward transforms, in order")
+    credit: list[str | dict[str, Any]] = Field(default_factory=lambda: ["grpo"], description="estimators, added up")
+    anchor: Literal["state_key", "observation"] = Field("state_key", description="what makes two turns comparable")
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    iterations: int = Field(20, ge=1)
+    checkpoint_every: int = Field(5, ge=1, description="iterations")
+    suite: str = Field(
+        "", description="suite or environment for before and after; empty: the environment's unseen split"
+    )
+    evaluate: bool = Field(True, description="measure success before and after")
+    threads: int | None = Field(None, ge=1, description="torch threads; none: one a core")
+    seed: int = 0
+    plugins: list[str] = Field(default_factory=list, description="files or packages to import")
+
+
+def bundled() -> dict[str, Path]:
+    folder = Path(str(resources.files("agentrl") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(source: str | Path, changes: Sequence[str] = (), **known: Any) -> Recipe:
+    """A bundled recipe's name or a YAML file, with ``a.b=c`` changes applied; ``known`` overrides top-level keys."""
+    path = bundled().get(str(source)) or Path(source)
+    if not path.is_file():
+        raise unknown("recipe", source, bundled())
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no recipe (a mapping of keys)")
+    data.setdefault("name", path.stem)
+    for change in changes:
+        _apply(data, change)
+    for key, value in known.items():
+        if value is not None:
+            data[key] = value
+    return validate(data, str(path))
+
+
+def validate(data: dict[str, Any], where: str) -> Recipe:
+    """Raises UserError naming the key, what is allowed, and the nearest key for a misspelt one."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        keys = [str(k) for k in first["loc"]]
+        if first["type"] == "extra_forbidden":
+            raise _unknown_key(keys, where) from None
+        raise UserError(f"{where}: {'.'.join(keys)}: {first['msg']}, not {first['input']!r}") from None
+
+
+def _unknown_key(keys: list[str], where: str) -> UserError:
+    model: Any = Recipe
+    for key in keys[:-1]:
+        inner = model.model_fields[key].annotation
+        choices = [inner, *getattr(inner, "__args__", ())]
+        model = next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    error = unknown("key", keys[-1], model.model_fields)
+    prefix = ".".join(keys[:-1])
+    return UserError(f"{where}: {f'in {prefix}: ' if prefix else ''}{error}")
+
+
+def _apply(data: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    if not equals or not path.strip():
+        raise UserError(f"--set takes key=value, not {change!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {path}: {text!r} is not a YAML value") from None
+    *outer, last = path.strip().split(".")
+    for key in outer:
+        inner = data.setdefault(key, {})
+        if inner is None:
+            inner = data[key] = {}
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {path}: {key} is not a group of keys")
+        data = inner
+    data[last] = _number(value)
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads ``7e-4`` as text; people mean the number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
