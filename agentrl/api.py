@@ -37,7 +37,7 @@ def collect(
     episodes: int = 1000,
     out: str | Path = "demos",
     *,
-    noise: float = 0.0,
+    noise: float | tuple[float, float] = 0.0,
     kwargs: dict[str, Any] | None = None,
     seed: int = 0,
     keep: str = "all",
@@ -46,7 +46,8 @@ def collect(
 ) -> Path:
     """Play ``episodes`` of each environment (split train) and store them; the folder.
 
-    ``noise``: how often the expert acts at random (such turns are marked). ``keep="successes"`` drops the rest.
+    ``noise``: how often the expert acts at random (such turns are marked), or a range that each episode draws from.
+    ``keep="successes"`` drops the rest.
     """
     return _apart(lambda: _collect(envs, policy, episodes, Path(out), noise, kwargs or {}, seed, keep, plugin, on_done))
 
@@ -58,17 +59,17 @@ def sft(
     model: str | None = None,
     out: str | Path = "policies/sft",
     episodes: int = 1000,
-    noise: float = 0.3,
+    noise: float | tuple[float, float] = 0.3,
     agent: AgentConfig | None = None,
     window: int = 1024,
-    vocabulary: int = 1024,
+    vocabulary: int = 1152,
     progress: Callable[[int, int, float], None] | None = None,
     **settings: Any,
 ) -> str:
     """Clone behaviour into a new small model (``from_scratch`` = its size) or a given one; the policy's folder.
 
-    ``data`` is a folder of stored trajectories (or several), or an environment, whose noisy expert is then played ``episodes``
-    times. ``settings`` are those of :class:`agentrl.trainers.sft.SFTConfig`.
+    ``data`` is a folder of stored trajectories (or several), or an environment, whose noisy expert is then played
+    ``episodes`` times. ``settings`` are those of :class:`agentrl.trainers.sft.SFTConfig`.
     """
     return _apart(
         lambda: _sft(
@@ -91,7 +92,6 @@ def train(
     observer: Any = None,
 ) -> Any:
     """Train by reinforcement learning; a :class:`agentrl.trainers.loop.Run`."""
-    from agentrl.trainers import recipe as recipes
     from agentrl.trainers.loop import Training
 
     changes = [*set, *([f"policy.path={policy}"] if policy else []), *([f"rollout.group={group}"] if group else [])]
@@ -164,7 +164,7 @@ def _collect(
     name: str,
     episodes: int,
     out: Path,
-    noise: float,
+    noise: float | tuple[float, float],
     kwargs: dict[str, Any],
     seed: int,
     keep: str,
@@ -205,7 +205,7 @@ def _sft(
     base: str | None,
     out: Path,
     episodes: int,
-    noise: float,
+    noise: float | tuple[float, float],
     agent: AgentConfig | None,
     window: int,
     vocabulary: int,

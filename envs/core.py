@@ -103,7 +103,7 @@ class Env(gymnasium.Env[Observation, Action]):
 
 
 class _Thread:
-    """One thread that makes calls in order. Unlike an executor's, one that hangs cannot keep the program from ending."""
+    """A thread that makes calls in order. Unlike an executor's, one that hangs cannot keep the program from ending."""
 
     def __init__(self, name: str) -> None:
         calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()

@@ -48,7 +48,9 @@ def _value(schema: dict[str, Any], rng: random.Random, defs: dict[str, Any], dep
         case "array":
             least = schema.get("minItems", 0)
             n = rng.randint(least, min(schema.get("maxItems", least + 3), least + 3)) if depth < 8 else least
-            return [_value(schema.get("items", {}), rng, defs, depth + 1) for _ in range(n)]
+            parts = schema.get("prefixItems", [])  # of a tuple
+            rest = [schema.get("items", {})] * (n - len(parts))
+            return [_value(part, rng, defs, depth + 1) for part in [*parts, *rest]]
         case "object":
             required = schema.get("required", [])
             fields = schema.get("properties", {}).items()

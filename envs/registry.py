@@ -207,8 +207,8 @@ def _add(new: EnvSpec) -> None:
     if old is not None and old.target != new.target and not notebook:
         if (old.source, old.target.partition(":")[2]) == (new.source, new.target.partition(":")[2]):
             return  # one file under two module names: a plugin, and a plain import of the user's
-        both = " and in ".join(f"{spec.source or 'the notebook'} ({spec.target})" for spec in (old, new))
-        raise UserError(f"environment {new.id} is registered twice: in {both}")
+        first, second = (spec.target if old.source == new.source else spec.source or spec.target for spec in (old, new))
+        raise UserError(f"environment {new.id} is registered twice: in {first} and in {second}")
     _specs[new.id] = new  # the newest definition of a class counts: a reload, a notebook cell run again
     gymnasium.registry.pop(new.id, None)
     gymnasium.register(new.id, functools.partial(make, new.id), order_enforce=False, disable_env_checker=True)

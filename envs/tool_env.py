@@ -178,7 +178,7 @@ class ToolEnv(Env):
         self._open = False
         return observation, reward, True, False, {**info, "success": reward >= 1.0}
 
-    async def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    async def _call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if inspect.iscoroutinefunction(function):
             return await function(*args, **kwargs)
         return await self.in_thread(lambda: function(*args, **kwargs))

@@ -55,10 +55,6 @@ class Tool:
         fields = type(parsed).model_fields
         return {str(fields[field].alias): getattr(parsed, field) for field in sorted(parsed.model_fields_set)}
 
-    def call(self, **arguments: Any) -> Any:
-        """Validate and call; a coroutine function gives its coroutine."""
-        return self.function(**self.parse(arguments))
-
 
 @overload
 def tool(function: F, /) -> F: ...

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from agentrl.errors import UserError
+from agentrl.policies.transformers import full_attention, head_logits
 from agentrl.types import FloatArray, IntArray, Trajectory
 
 LOGITS_PER_CHUNK = 1 << 25  # tokens x vocabulary that are held at once
@@ -58,11 +59,16 @@ class Batch:
     weight: torch.Tensor
     tokens: int  # ids that are not padding
 
-    def forward(self, model: nn.Module, temperature: float = 1.0, reference: torch.Tensor | None = None) -> Rows:
-        device = next(model.parameters()).device
+    def forward(self, model: Any, temperature: float = 1.0, reference: torch.Tensor | None = None) -> Rows:
+        parameter = next(model.parameters())
+        device, mask = parameter.device, self.mask
+        if mask is not None:
+            if not full_attention(model.config.get_text_config(), mask.shape[-1]):
+                raise UserError("batcher packed: this model has layers that do not see all tokens; use padded")
+            mask = mask.clamp(min=torch.finfo(parameter.dtype).min).to(device, parameter.dtype)
         hidden = model.base_model(
             input_ids=self.input_ids.to(device),
-            attention_mask=None if self.mask is None else self.mask.to(device),
+            attention_mask=mask,
             position_ids=None if self.position_ids is None else self.position_ids.to(device),
             use_cache=False,
         )[0]
@@ -113,21 +119,21 @@ BATCHERS: dict[str, Batcher] = {"padded": padded, "packed": packed}
 
 
 def token_logprobs(
-    model: nn.Module, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
+    model: Any, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Natural-log probabilities [n] of ``targets`` [n] at the temperature, and entropies [n], from hidden [n, H].
 
     Logits are made in chunks that are computed again in the backward pass, so a [tokens x vocabulary] tensor never
     stands in memory.
     """
-    head = model.get_output_embeddings()
 
     def one(h: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logp = torch.log_softmax(head(h).float() / temperature, -1)
+        logits = head_logits(model, h)
+        logp = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature, -1)
         entropy = -(logp.detach().exp() * logp.detach()).sum(-1)
         return logp.gather(-1, t[:, None])[:, 0], entropy
 
-    size = max(1, LOGITS_PER_CHUNK // head.weight.shape[0])
+    size = max(1, LOGITS_PER_CHUNK // model.config.get_text_config().vocab_size)
     if len(hidden) <= size:
         return one(hidden, targets)
     parts = [
@@ -188,7 +194,7 @@ def _batch(
         weight.append(sample.weight[where])
         total += len(sample.ids)
 
-    def tensor(parts: list[npt.NDArray[np.generic]], dtype: torch.dtype) -> torch.Tensor:
+    def tensor(parts: Sequence[npt.NDArray[Any]], dtype: torch.dtype) -> torch.Tensor:
         return torch.from_numpy(np.concatenate(parts)).to(dtype)
 
     return Batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -24,8 +25,14 @@ def save(
     target = folder / f"{iteration:06d}"
     partial = folder / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    save_policy(partial, model, tokenizer, agent)
-    torch.save(state, partial / "trainer.pt")
+    try:
+        save_policy(partial, model, tokenizer, agent)
+        torch.save(state, partial / "trainer.pt")
+    except Exception as error:  # safetensors and torch have errors of their own for a full disk
+        if shutil.disk_usage(folder).free > 1 << 20:
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
     (partial / "state.json").write_text(json.dumps({"iteration": iteration}) + "\n")
     for file in partial.iterdir():
         _sync(file)

@@ -27,7 +27,7 @@ def clone(
     out: Path,
     agent: AgentConfig | None = None,
     window: int = 1024,
-    vocabulary: int = 1024,
+    vocabulary: int = 1152,
     progress: Callable[[int, int, float], None] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Path:

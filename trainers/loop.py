@@ -179,9 +179,8 @@ class Training:
             if good.exists():
                 checkpoint.point(record.checkpoints, "last", good.resolve())
                 policy.update(load_model(good.resolve())[0].state_dict(), _iteration(good))
-            say(
-                f"warning: {stopped}; checkpoints/last is the best one, of iteration {_iteration(record.checkpoints / 'last')}"
-            )
+            kept = _iteration(record.checkpoints / "last")
+            say(f"warning: {stopped}; checkpoints/last is now the best one, of iteration {kept}")
         after = self._measure("after", suite, policy, agent)
         return self._finish(before, after, stopped)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from agentrl.errors import unknown
 
@@ -24,13 +27,12 @@ ROLES = ("system", "user", "assistant", "tool")
 TAGS = ("<think>", "</think>", "<action>", "</action>", "<tool_call>", "</tool_call>")
 END, PAD = "<|end|>", "<|pad|>"
 
-# A word with its number, or a run of plain words with the punctuation before it, is a unit that byte pairs may join:
-# stock phrases and names such as "cabinet 1" become single tokens, which small models copy far sooner.
-_UNITS = (
-    r" ?[A-Za-z]+ \d{1,2}(?!\d)"
-    r"|[.,:;!?]? ?(?![A-Za-z]+ \d)[A-Za-z']+(?: (?![A-Za-z]+ \d)[A-Za-z']+)*"
-    r"|\d{1,3}|\s+|[^\sA-Za-z0-9]+"
-)
+# A word with its number ("cabinet 1") is a unit that byte pairs may join, and so is a stock phrase: single tokens are
+# copied far sooner by small models. Other words stay apart, so that new combinations are not new tokens.
+_NAME = r" ?[A-Za-z]+ \d{1,2}(?!\d)"
+_PHRASE = r"[.,:;!?]? ?(?![A-Za-z]+ \d)[A-Za-z']+(?: (?![A-Za-z]+ \d)[A-Za-z']+)*"
+_REST = r" ?[A-Za-z']+|\d{1,3}|\s+|[^\sA-Za-z0-9]+"
+STOCK_SHARE = 0.004  # of the texts: what a phrase must stand in to be a unit
 
 CHAT_TEMPLATE = """\
 {%- if tools %}{%- set listed %}{% for tool in tools %}
@@ -40,7 +42,8 @@ CHAT_TEMPLATE = """\
 <|{{ message.role }}|>{{ message.content or '' }}
 {%- if message.role == 'system' and loop.first and listed %} Tools:{{ listed }}{% endif -%}
 {%- for call in message.tool_calls or [] -%}
-<tool_call>{{ {'name': (call.function or call).name, 'arguments': (call.function or call).arguments} | tojson }}</tool_call>
+{%- set made = call.function or call -%}
+<tool_call>{{ {'name': made.name, 'arguments': made.arguments} | tojson }}</tool_call>
 {%- endfor -%}
 <|end|>
 {%- endfor -%}
@@ -48,14 +51,16 @@ CHAT_TEMPLATE = """\
 """
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedTokenizerFast:
+def train_tokenizer(texts: Iterable[str], vocabulary: int = 1152) -> PreTrainedTokenizerFast:
     """A byte-level BPE with the chat template above. The vocabulary is a multiple of 64, every byte is covered."""
     if vocabulary % 64 or vocabulary < 320:
         raise ValueError(f"a vocabulary is a multiple of 64 from 320 on, not {vocabulary}")
+    texts = list(texts)
+    units = "|".join([*map(re.escape, stock_phrases(texts)), _NAME, _REST])
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_UNITS), "isolated"),
+            pre_tokenizers.Split(Regex(units), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -74,6 +79,16 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedT
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+def stock_phrases(texts: Sequence[str]) -> list[str]:
+    """Runs of several words that stand in many texts, longest first: what an environment says again and again."""
+    found = Counter(phrase for text in texts for phrase in set(re.findall(_PHRASE, text)))
+    least = max(3.0, STOCK_SHARE * len(texts))
+    common = [
+        phrase for phrase, n in found.items() if n >= least and len(re.findall("[A-Za-z']+|[.,:;!?]", phrase)) > 1
+    ]
+    return sorted(common, key=lambda p: (-len(p), p))
 
 
 def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: int) -> LlamaForCausalLM:
@@ -102,6 +117,7 @@ def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: 
 
 def save_policy(folder: Path, model: nn.Module, tokenizer: Any, agent: dict[str, Any]) -> None:
     """A transformers folder plus ``agent.json``: how the policy was taught to talk."""
+    logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)  # type: ignore[operator]
     tokenizer.save_pretrained(folder)
@@ -110,8 +126,3 @@ def save_policy(folder: Path, model: nn.Module, tokenizer: Any, agent: dict[str,
 
 def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
-
-
-def trim(texts: Sequence[str], limit: int = 4000) -> Sequence[str]:
-    """A tokenizer needs no more than some thousand texts; more would only be slow."""
-    return texts[:limit]

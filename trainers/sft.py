@@ -31,6 +31,7 @@ class SFTConfig(BaseModel):
     warmup: int = Field(20, ge=0, description="optimiser steps of rising learning rate")
     observation_weight: float = Field(0.0, ge=0, description="loss weight of tokens the policy did not write")
     skip_noise: bool = Field(False, description="leave turns marked as noise out of the loss")
+    bf16: bool = Field(False, description="matrix products in bfloat16: faster where the processor has them")
     positions: int = Field(4096, ge=64, description="padded positions a forward pass")
     seed: int = 0
 
@@ -95,6 +96,7 @@ def fit(
     order = np.concatenate([rng.permutation(len(samples)) for _ in range(-(-steps * config.batch // len(samples)))])
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.98))
     model.train()
+    device = next(model.parameters()).device.type
     losses: list[float] = []
     for step in range(steps):
         rate = min(1.0, (step + 1) / max(1, config.warmup)) * (1.0 - 0.9 * step / steps)
@@ -104,7 +106,8 @@ def fit(
         total = sum(float(s.weight[1:].sum()) for s in chosen)
         loss_sum = 0.0
         for batch in padded(chosen, config.positions):
-            rows = batch.forward(model)
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):
+                rows = batch.forward(model)
             loss = -(rows.weight * rows.logprobs).sum() / total
             loss.backward()
             loss_sum += float(loss.detach())

@@ -118,17 +118,16 @@ class ChatAgent:
     def _template_calls_tools(self) -> bool:
         """Whether the template writes a call the way the format reads it."""
         call = {"type": "function", "id": "call00001", "function": {"name": "x", "arguments": {}}}
+        reply: Message = {"role": "assistant", "content": "", "tool_calls": [call]}
         try:
-            return "<tool_call>" in self.render(
-                [_ANY, {"role": "assistant", "content": "", "tool_calls": [call]}], False
-            )
+            return "<tool_call>" in self.render([_ANY, reply], False)
         except Exception:  # a template raises what it likes
             return False
 
     def _takes(self, role: str) -> bool:
         """Whether the template shows what is said in a role."""
         said: Message = {"role": role, "content": _MARK}
-        talk = [said, _ANY] if role == "system" else [_ANY, {"role": "assistant", "content": "y"}, said]
+        talk: list[Message] = [said, _ANY] if role == "system" else [_ANY, {"role": "assistant", "content": "y"}, said]
         try:
             return _MARK in self.render(talk)
         except Exception:  # a template raises what it likes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from itertools import accumulate
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from agentrl.errors import unknown
 from agentrl.types import Action, ToolCall
@@ -25,8 +25,8 @@ class ParseError(ValueError):
 class Format(Protocol):
     """``parse`` and ``render`` are inverse to each other on well-formed replies."""
 
-    instructions: ClassVar[str]
-    stop: ClassVar[tuple[str, ...]]
+    instructions: str
+    stop: tuple[str, ...]
 
     def parse(self, text: str) -> Action: ...
     def render(self, action: Action) -> str: ...
@@ -41,8 +41,8 @@ def without_thinking(text: str) -> str:
 class ActionTags:
     """``<think>...</think><action>go to desk 1</action>``; generation stops at the closing tag."""
 
-    instructions = "Think between <think> and </think> if you like, then act between <action> and </action>."
-    stop = ("</action>",)
+    instructions: str = "Think between <think> and </think> if you like, then act between <action> and </action>."
+    stop: tuple[str, ...] = ("</action>",)
 
     def parse(self, text: str) -> Action:
         before, closed, _ = without_thinking(text).rpartition("</action>")
@@ -58,8 +58,8 @@ class ActionTags:
 class Text:
     """The whole reply, without its thinking, is the action."""
 
-    instructions = ""
-    stop = ()
+    instructions: str = ""
+    stop: tuple[str, ...] = ()
 
     def parse(self, text: str) -> Action:
         return _sized(without_thinking(text), "The reply is empty.")
@@ -74,8 +74,8 @@ class Tools:
     A reply without a tag is a plain answer.
     """
 
-    instructions = ""
-    stop = ()
+    instructions: str = ""
+    stop: tuple[str, ...] = ()
     _pattern = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
     def parse(self, text: str) -> Action:

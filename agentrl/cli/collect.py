@@ -13,7 +13,7 @@ from agentrl.errors import UserError, unknown
 def collect(
     envs: Annotated[list[str], typer.Argument(help="[FILE.py:]ENV[:SPLIT], one or several (split train by default).")],
     policy: Annotated[str, typer.Option(help="expert, random, replay:PATH, or any policy of tokens.")] = "expert",
-    noise: Annotated[float, typer.Option(min=0, max=1, help="How often the expert acts at random.")] = 0.0,
+    noise: Annotated[str, typer.Option(help="How often the expert acts at random: 0.3, or 0.2-0.9 by episode.")] = "0",
     episodes: Annotated[int, typer.Option("-n", min=1, help="Episodes an environment.")] = 1000,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trajectories.")] = Path("demos"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of the environment: size=tiny.")] = None,
@@ -36,7 +36,8 @@ def collect(
 
     if keep not in ("all", "successes"):
         raise unknown("--keep", keep, ["all", "successes"])
-    if noise and policy != "expert":
+    level = _noise(noise)
+    if level != (0.0, 0.0) and policy != "expert":
         raise UserError("--noise is for --policy expert")
     errors = Console(stderr=True)
     wins = turns = 0
@@ -55,7 +56,7 @@ def collect(
             policy,
             episodes,
             out,
-            noise=noise,
+            noise=level,
             kwargs=keywords(set_ or []),
             seed=seed,
             keep=keep,
@@ -64,6 +65,17 @@ def collect(
         )
     total = episodes * len(envs)
     typer.echo(f"{total} episodes, {wins / total:.1%} successful, {turns / total:.1f} turns each: {out}")
+
+
+def _noise(text: str) -> tuple[float, float]:
+    low, _, high = text.partition("-")
+    try:
+        found = float(low), float(high or low)
+    except ValueError:
+        found = (-1.0, -1.0)
+    if not 0 <= found[0] <= found[1] <= 1:
+        raise UserError(f"--noise is a probability such as 0.3, or a range such as 0.2-0.9, not {text!r}")
+    return found
 
 
 def keywords(changes: list[str]) -> dict[str, object]:

@@ -41,7 +41,7 @@ class Dashboard:
             self._live.stop()
 
     def note(self, line: str) -> None:
-        self.console.print(line, highlight=False)
+        self.console.print(line, highlight=False, soft_wrap=True)
 
     def phase(self, name: str, total: int) -> None:
         self._phase, self._total, self._done, self._wins = name, total, 0, 0

@@ -26,7 +26,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 # modules that an extra brings, for the hint where they are missing
 _EXTRAS = {"torch": "train", "transformers": "train", "tensorboard": "train", "matplotlib": "train"}
-_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_MENDABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+}
 
 EXAMPLES = """[bold]Examples[/bold]
 

@@ -18,7 +18,7 @@ def sft(
     agent: Annotated[
         list[str] | None, typer.Option("--agent", help="How the policy talks: context=4, format=text")
     ] = None,
-    vocabulary: Annotated[int, typer.Option(help="Size of a new tokenizer, a multiple of 64.")] = 1024,
+    vocabulary: Annotated[int, typer.Option(help="Size of a new tokenizer, a multiple of 64.")] = 1152,
     window: Annotated[int, typer.Option(help="Longest context of a new model, in tokens.")] = 1024,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:

@@ -74,6 +74,7 @@ class ScriptedTurn:
     rng: random.Random
     task_key: str
     turn: int
+    seed: int = 0  # the episode's
     info: dict[str, Any] = field(default_factory=dict)
 
 

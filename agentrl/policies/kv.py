@@ -15,7 +15,7 @@ from transformers.cache_utils import Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 
-class SlotCache(Cache):
+class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
     """Used through ``begin`` (which rows, where) and then the model's own calls of ``update``."""
 
     def __init__(self, layers: int, slots: int, length: int) -> None:
@@ -28,7 +28,7 @@ class SlotCache(Cache):
         """Rows [B] (or the first B slots, a slice: then nothing is copied), write positions [B, S], keys to read."""
         self._rows, self._write_rows, self._positions, self._seen = rows, write_rows, positions, seen
 
-    def update(  # type: ignore[override]
+    def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         keys, values = self._layer(key_states, layer_idx)
@@ -70,7 +70,10 @@ def grouped_attention(
     On a CPU decoding is bound by reading keys; with one key head for five query heads this is 6 times faster.
     """
     if attention_mask is None:  # plain causal: transformers' own way
-        return sdpa_attention_forward(module, query, key, value, None, scaling=scaling, **kwargs)
+        plain: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, None, scaling=scaling, **kwargs
+        )
+        return plain
     b, h, s, d = query.shape
     k = key.shape[1]
     mask = attention_mask

@@ -45,7 +45,9 @@ def locate(name: str) -> Path | str:
     return name
 
 
-def load_policy(name: str, *, noise: float = 0.0, slots: int = 128, window: int | None = None) -> Loaded:
+def load_policy(
+    name: str, *, noise: float | tuple[float, float] = 0.0, slots: int = 128, window: int | None = None
+) -> Loaded:
     """Build the policy that ``name`` means. Raises UserError for an unknown name or damaged weights."""
     from agentrl.policies import scripted
 
@@ -75,7 +77,9 @@ def load_model(where: Path | str) -> tuple[Any, Any]:
     """A causal language model in float32 and its tokenizer, from a folder, a GGUF file or the hub."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     file = None
     if isinstance(where, Path):
         found = [where] if where.is_file() else [] if (where / "config.json").exists() else sorted(where.glob("*.gguf"))

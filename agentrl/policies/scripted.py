@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 from agentrl.envs.random_actions import random_action
@@ -11,15 +12,20 @@ from agentrl.types import Action, Trajectory
 
 
 class Expert:
-    """The environment's expert; with ``noise`` (a probability) a random action now and then."""
+    """The environment's expert, who acts at random with a probability drawn for each episode from ``noise``."""
 
-    def __init__(self, noise: float = 0.0) -> None:
-        self.name, self.noise = "expert", noise
+    name = "expert"
+
+    def __init__(self, noise: float | tuple[float, float] = 0.0) -> None:
+        self.noise = noise if isinstance(noise, tuple) else (noise, noise)
 
     async def act(self, turn: ScriptedTurn) -> Action:
         if not hasattr(turn.env, "expert"):
             raise UserError(f"{turn.task_key.split('#')[0]} has no expert")
-        if self.noise and turn.rng.random() < self.noise:
+        low, high = self.noise
+        # The level is the episode's own: the same for every turn, whatever was drawn before.
+        level = low if low == high else random.Random(f"noise {turn.seed}").uniform(low, high)
+        if level and turn.rng.random() < level:
             turn.info["noise"] = True
             return random_action(turn.env, turn.rng)
         action: Action = turn.env.expert()

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from agentrl.policies.base import Completion, Counters, Request
 from agentrl.policies.kv import SlotCache
@@ -39,10 +38,10 @@ class _Row:
 
 
 class TransformersPolicy:
-    """``slots`` conversations are held at once, each up to ``window`` tokens; the least recently used one makes room."""
+    """Holds ``slots`` conversations of up to ``window`` tokens each; the least recently used one makes room."""
 
     def __init__(
-        self, model: nn.Module, tokenizer: Any, *, name: str = "policy", slots: int = 128, window: int | None = None
+        self, model: Any, tokenizer: Any, *, name: str = "policy", slots: int = 128, window: int | None = None
     ) -> None:
         self.name, self.tokenizer = name, tokenizer
         self.model = model.eval().requires_grad_(False)
@@ -55,8 +54,9 @@ class TransformersPolicy:
         self.counters = Counters()
         self._slots = slots
         self._layers = int(config.num_hidden_layers)
-        self._slow = _needs_recompute(config)
-        if self.device.type == "cpu" and config._attn_implementation == "sdpa":
+        self._positions = limit
+        self._slow = not full_attention(config, self.window)
+        if not self._slow and self.device.type == "cpu" and config._attn_implementation == "sdpa":
             model.set_attn_implementation("agentrl_grouped")
         self._ends = _end_ids(model, tokenizer)
         self._stop_tokens: dict[tuple[str, ...], np.ndarray] = {}
@@ -65,6 +65,7 @@ class TransformersPolicy:
         self._patience = 0
         self._live: Callable[[], int] | None = None
         self._pump_task: asyncio.Task[None] | None = None
+        self._cache = SlotCache(self._layers, self._slots, 0)
         self._drop_cache()
 
     # -- the policy protocol ------------------------------------------------------------------------------------
@@ -73,7 +74,9 @@ class TransformersPolicy:
         self._live = live
 
     async def generate(self, request: Request) -> Completion:
-        """Raises ValueError where prompt and completion cannot fit the window."""
+        """Raises ValueError where prompt and completion cannot fit the window, or there is nothing to do."""
+        if not len(request.prompt_ids) or request.max_tokens < 1:
+            raise ValueError("a request needs a prompt and at least one token to sample")
         if len(request.prompt_ids) + 1 > self.window:
             raise ValueError(f"a prompt of {len(request.prompt_ids)} tokens does not fit a window of {self.window}")
         loop = asyncio.get_running_loop()
@@ -86,12 +89,15 @@ class TransformersPolicy:
         return await row.future
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
-        """Take new weights. Keys and values of the old ones are dropped."""
+        """Take new weights. Keys and values of the old ones are dropped; completions in progress begin again."""
         own = self.model.state_dict()
         with torch.inference_mode():
             for name, value in state.items():
                 own[name].copy_(value)
         self.version = version
+        for row in self._running:
+            row.slot, row.done, row.ids, row.logprobs, row.entropies = -1, 0, [], [], []
+        self._waiting, self._running = [*self._running, *self._waiting], []
         self._drop_cache()
 
     # -- the batch -------------------------------------------------------------------------------------------------
@@ -110,6 +116,8 @@ class TransformersPolicy:
                 if not row.future.done():
                     row.future.set_exception(error)
             self._waiting, self._running = [], []
+            self._cache = SlotCache(self._layers, self._slots, 0)  # it may be half written, and not a number
+            self._drop_cache()
 
     @torch.inference_mode()
     def _step(self) -> None:
@@ -140,10 +148,10 @@ class TransformersPolicy:
         for row in rows:
             self._take_slot(row)
         rows.sort(key=lambda row: len(row.request.prompt_ids) - row.done)
+        self._running += []
         for batch in _budgeted(rows, [len(r.request.prompt_ids) - r.done for r in rows], PREFILL_POSITIONS):
             blocks = [row.request.prompt_ids[row.done :].tolist() for row in batch]
             self.counters.prefill_tokens += sum(map(len, blocks))
-            self._running += batch
             self._advance(batch, blocks, [row.done for row in batch])
 
     def _advance(self, rows: Sequence[_Row], blocks: list[list[int]], starts: list[int]) -> None:
@@ -194,7 +202,9 @@ class TransformersPolicy:
             known = min(size, len(self.tokenizer))
             texts = self.tokenizer.batch_decode([[i] for i in range(known)])
             flags = np.zeros(size, bool)
-            flags[:known] = [any(s[-1] in text for s in stop) for text in texts]
+            # A letter may be spread over tokens (shown as U+FFFD), and single tokens may be shown without their space.
+            anywhere = any(not s[-1].isascii() or s[-1].isspace() for s in stop)
+            flags[:known] = [anywhere or any(s[-1] in text for s in stop) for text in texts]
             self._stop_tokens[stop] = flags
         return self._stop_tokens[stop]
 
@@ -206,7 +216,8 @@ class TransformersPolicy:
         self._used = np.zeros(self._slots, np.int64)  # when a slot was last used
         self._busy = np.zeros(self._slots, bool)
         self._clock = 0
-        if not hasattr(self, "_cache") or self._cache.length < self.window:
+        self._episodes: dict[tuple[Any, ...], np.ndarray] = {}  # by request.key[:-1]: ids last computed
+        if self._cache.length < self.window:
             self._cache = SlotCache(self._layers, self._slots, 0)
 
     def _take_slot(self, row: _Row) -> None:
@@ -226,13 +237,26 @@ class TransformersPolicy:
         row.slot, row.done = slot, int(shared[best])
         self._held[slot, : row.done], self._held[slot, row.done :] = prompt[: row.done], -1
         self._length[slot] = row.done
-        self.counters.new_tokens += len(prompt) - row.done
+        self.counters.new_tokens += len(prompt) - max(row.done, self._computed_before(row.request))
         self._busy[slot] = True
         self._clock += 1
         self._used[slot] = self._clock
 
+    def _computed_before(self, request: Request) -> int:
+        """Prompt tokens that an earlier request of the episode computed, whether or not a slot still holds them."""
+        before = self._episodes.get(request.key[:-1]) if len(request.key) > 1 else None
+        if before is None:
+            return 0
+        n = min(len(before), len(request.prompt_ids) - 1)
+        differs = before[:n] != request.prompt_ids[:n]
+        return int(differs.argmax()) if differs.any() else n
+
     def _release(self, row: _Row) -> None:
         ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids[:-1], np.int32)])
+        if len(row.request.key) > 1:
+            self._episodes[row.request.key[:-1]] = ids
+            if len(self._episodes) > 16 * self._slots:
+                del self._episodes[next(iter(self._episodes))]
         self._held[row.slot, : len(ids)] = ids
         self._held[row.slot, len(ids) :] = -1
         self._length[row.slot] = len(ids)
@@ -264,10 +288,11 @@ class TransformersPolicy:
         written = torch.arange(top, device=self.device) if contiguous else torch.from_numpy(slots).to(self.device)
         self._cache.begin(slice(0, top) if contiguous else written, written, pos, seen)
         visible = torch.arange(seen, device=self.device)[None, None, None, :] <= pos[:, None, :, None]
-        mask = torch.where(visible, 0.0, torch.finfo(self._dtype).min).to(self._dtype)  # additive: eager takes it too
+        mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)  # additive: eager takes it too
+        mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
         hidden = self.model.base_model(
             input_ids=torch.from_numpy(ids).to(self.device),
-            position_ids=pos,
+            position_ids=pos.clamp(max=self._positions - 1),  # padding may lie beyond
             attention_mask=mask,
             past_key_values=self._cache,
             use_cache=True,
@@ -277,7 +302,7 @@ class TransformersPolicy:
         self.counters.computed_positions += batch * width
         self.counters.used_positions += int(widths.sum())
         last = hidden[torch.from_numpy(index).to(self.device), torch.from_numpy(widths - 1).to(self.device)]
-        return self.model.get_output_embeddings()(last).float()
+        return head_logits(self.model, last).float()
 
     def _reserve(self, length: int) -> None:
         """Grow the cache (doubling) to hold ``length`` positions a slot."""
@@ -337,14 +362,25 @@ def _budgeted(rows: Sequence[_Row], widths: Sequence[int], positions: int) -> li
     return batches
 
 
-def _needs_recompute(config: Any) -> bool:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    return kinds != {"full_attention"} or bool(
-        getattr(config, "sliding_window", None) and not hasattr(config, "layer_types")
-    )
+def full_attention(config: Any, length: int) -> bool:
+    """Whether every layer sees all earlier tokens of a sequence of ``length``, so that its keys are all its state."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return set(kinds) == {"full_attention"}
+    return (getattr(config, "sliding_window", None) or length) >= length
 
 
-def _end_ids(model: nn.Module, tokenizer: Any) -> frozenset[int]:
+def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Logits [n, V] of final hidden states [n, H], with what some families do after the output matrix."""
+    config = model.config.get_text_config()
+    logits: torch.Tensor = model.get_output_embeddings()(hidden)
+    logits = logits / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
+    logits = logits * (getattr(config, "logit_scale", None) or 1.0)  # Cohere
+    cap = getattr(config, "final_logit_softcapping", None)  # Gemma
+    return logits if not cap else cap * torch.tanh(logits / cap)
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     generation = getattr(model, "generation_config", None)
     ends = getattr(generation, "eos_token_id", None)
     many: list[Any] = ends if isinstance(ends, list) else [ends]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from agentrl.errors import UserError
 from agentrl.policies.base import Policy, ScriptedPolicy
 from agentrl.rollout.episode import Episode, Job
 from agentrl.rollout.limits import Limits
-from agentrl.types import Task, Trajectory
+from agentrl.types import StopReason, Task, Trajectory
 
 
 @dataclass
@@ -46,28 +47,30 @@ class Rollout:
         self, jobs: Sequence[Job], on_done: Callable[[Trajectory], None] | None = None, retries: int = 0
     ) -> list[Trajectory]:
         """The trajectories in the order of the jobs, failed ones included (``retries`` times tried again)."""
-        live = 0
+        left = len(jobs)
         done: list[Trajectory | None] = [None] * len(jobs)
         gate = asyncio.Semaphore(self.concurrency)
 
         async def one(index: int, job: Job) -> None:
-            nonlocal live
+            nonlocal left
             async with gate:
-                live += 1
                 try:
                     for _ in range(retries + 1):
                         trajectory = await self._play(job)
                         if trajectory.trusted:
                             break
                 finally:
-                    live -= 1
+                    left -= 1
             done[index] = trajectory
             if on_done is not None:
                 on_done(trajectory)
 
+        def live() -> int:  # episodes that will ask: one that waits for a place counts as soon as it is free
+            return min(self.concurrency, left)
+
         is_policy = isinstance(self.policy, Policy)
         if is_policy:
-            self.policy.expect((lambda: live) if self.deterministic else None)  # type: ignore[union-attr]
+            self.policy.expect(live if self.deterministic else None)  # type: ignore[union-attr]
         tasks = [asyncio.create_task(one(i, job)) for i, job in enumerate(jobs)]
         try:
             await asyncio.gather(*tasks)
@@ -82,7 +85,7 @@ class Rollout:
     def close(self) -> None:
         for envs in self._envs.values():
             for env in envs:
-                env.close()
+                _close(env)
         self._envs.clear()
         if self._pool is not None:
             self._pool.close()
@@ -91,13 +94,25 @@ class Rollout:
     async def _play(self, job: Job) -> Trajectory:
         kind = (job.task.env, job.task.kwargs)
         idle = self._envs.setdefault(kind, [])
-        env = idle.pop() if idle else self._make(job.task)
-        episode = Episode(job, env, self.policy, self._agent(kind, env), self.limits)
-        trajectory = await episode.play()
+        try:
+            env = idle.pop() if idle else self._make(job.task)
+        except UserError:
+            raise
+        except Exception as error:
+            trajectory = Trajectory(job.id, job.task, job.seed, stop=StopReason.ENV_ERROR, group=job.group)
+            trajectory.error = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            self._report(trajectory, traceback.format_exc())
+            return trajectory
+        try:
+            episode = Episode(job, env, self.policy, self._agent(kind, env), self.limits)
+            trajectory = await episode.play()
+        except BaseException:  # cancelled, or the user must mend something
+            _close(env)
+            raise
         if trajectory.trusted:
             idle.append(env)
         else:  # it may be in any state
-            env.close()
+            _close(env)
             self._report(trajectory, episode.trace)
         for turn in trajectory.turns:
             self.env_seconds += turn.seconds.get("env", 0.0)
@@ -109,7 +124,7 @@ class Rollout:
             if self._pool is None:
                 from agentrl.rollout.process import WorkerPool
 
-                self._pool = WorkerPool(self.workers)
+                self._pool = WorkerPool(self.workers, self.limits.step_seconds)
             return self._pool.make(task.env, **dict(task.kwargs))
         env = registry.make(task.env, **dict(task.kwargs))
         if env.max_turns is None:
@@ -129,6 +144,14 @@ class Rollout:
             self._told = True
             where = f"{trajectory.task.key} (episode {trajectory.id}, turn {len(trajectory.turns)})"
             print(f"first failed episode: {trajectory.stop.value} in {where}\n{trace or ''}", file=sys.stderr)
+
+
+def _close(env: Any) -> None:
+    """An environment that cannot even be closed must not take the run with it."""
+    try:
+        env.close()
+    except Exception as error:
+        print(f"{type(env).__name__}.close failed: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 async def preflight(task: Task, seed: int = 0) -> float:

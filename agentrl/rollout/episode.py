@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 import traceback
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agentrl.agents.chat import ChatAgent
 from agentrl.agents.formats import ParseError
 from agentrl.envs.core import key_of
+from agentrl.envs.spaces import Messages
 from agentrl.errors import UserError
 from agentrl.policies.base import Policy, Request, ScriptedPolicy, ScriptedTurn
 from agentrl.rollout.limits import Limits
@@ -20,6 +23,7 @@ from agentrl.seeds import derive
 from agentrl.types import Action, Observation, StopReason, Task, Trajectory, Turn
 
 T = TypeVar("T")
+_OBSERVATIONS = Messages()
 
 
 @dataclass(slots=True)
@@ -65,14 +69,19 @@ class Episode:
     async def _turns(self, trajectory: Trajectory) -> None:
         env, job = self.env, self.job
         options = {"task": job.task.id}
-        observation, info = await self._env(env.areset(seed=job.seed, options=options))
-        trajectory.info |= {k: v for k, v in info.items() if isinstance(v, str | int | float | bool)}
+        reset = await self._env(lambda: env.areset(seed=job.seed, options=options))
+        with _blaming(StopReason.ENV_ERROR):
+            observation, info = reset
+            _check(observation)
+            trajectory.info |= {k: v for k, v in info.items() if isinstance(v, str | int | float | bool)}
         chat = self.agent.start() if self.agent else None
         max_turns = self.limits.turns or env.max_turns
         rng = random.Random(job.seed)
         spent = 0
         while True:
-            turn = Turn(observation, state_key=key_of(env, observation), policy=self.policy.name)
+            with _blaming(StopReason.ENV_ERROR):
+                key = key_of(env, observation)
+            turn = Turn(observation, state_key=key, policy=self.policy.name)
             if chat is not None and self.agent is not None:
                 shown = self._with_admissible(observation)
                 await self._sample(turn, chat, shown, len(trajectory.turns), spent)
@@ -95,7 +104,8 @@ class Episode:
     async def _sample(self, turn: Turn, chat: Any, shown: Observation, index: int, spent: int) -> None:
         begin = time.perf_counter()
         agent, policy = self.agent, self.policy
-        assert agent is not None and isinstance(policy, Policy)
+        assert agent is not None
+        assert isinstance(policy, Policy)
         turn.prompt_ids = chat.prompt(shown)
         if len(turn.prompt_ids) >= policy.window:
             raise _Stop(StopReason.WINDOW)
@@ -105,17 +115,16 @@ class Episode:
             min(self.limits.turn_tokens, left),
             seed=derive(self.job.seed, "turn", index),
             temperature=self.job.temperature,
-            stop=agent.format.stop,
+            stop=agent.stop,
             key=(*self.job.key, index),
         )
         asked = time.perf_counter()
-        try:
+        with _blaming(StopReason.POLICY_ERROR):
             completion = await policy.generate(request)
-        except Exception as error:
-            raise _failure(StopReason.POLICY_ERROR, error) from error
-        got = time.perf_counter()
-        turn.completion_ids, turn.logprobs, turn.entropies = completion.ids, completion.logprobs, completion.entropies
-        turn.versions = [(0, completion.version)]
+            got = time.perf_counter()
+            turn.completion_ids, turn.logprobs = completion.ids, completion.logprobs
+            turn.entropies, turn.versions = completion.entropies, [(0, completion.version)]
+            turn.__post_init__()  # the record of tokens is whole now
         turn.text = agent.decode(completion.ids)
         if completion.finish == "length":
             turn.info["cut"] = True
@@ -128,44 +137,60 @@ class Episode:
 
     async def _script(self, turn: Turn, rng: random.Random, index: int) -> None:
         assert isinstance(self.policy, ScriptedPolicy)
-        seen = ScriptedTurn(self.env, turn.observation, rng, self.job.task.key, index)
-        try:
+        seen = ScriptedTurn(self.env, turn.observation, rng, self.job.task.key, index, self.job.seed)
+        with _blaming(StopReason.POLICY_ERROR):
             turn.action = await self.policy.act(seen)
-        except UserError:
-            raise
-        except Exception as error:
-            raise _failure(StopReason.POLICY_ERROR, error) from error
         turn.info |= seen.info
 
     async def _act(self, turn: Turn, action: Action, trajectory: Trajectory) -> tuple[Observation, bool, bool]:
         begin = time.perf_counter()
-        observation, reward, terminated, truncated, info = await self._env(self.env.astep(action))
+        step = await self._env(lambda: self.env.astep(action))
         turn.seconds["env"] = time.perf_counter() - begin
-        turn.rewards = dict(info.get("rewards") or ({"reward": float(reward)} if reward else {}))
-        turn.valid = bool(info.get("valid", True))
-        turn.tool_calls = list(info.get("tool_calls", ()))
-        if terminated or truncated:
-            trajectory.success = bool(info.get("success", trajectory.reward >= 1.0))
-        return observation, bool(terminated), bool(truncated)
+        with _blaming(StopReason.ENV_ERROR):
+            observation, reward, terminated, truncated, info = step
+            _check(observation)
+            parts = info.get("rewards") or ({"reward": reward} if reward else {})
+            turn.rewards = {name: float(part) for name, part in parts.items()}
+            if not math.isfinite(turn.reward):
+                raise ValueError(f"a reward must be finite, not {turn.rewards}")
+            turn.valid = bool(info.get("valid", True))
+            turn.tool_calls = list(info.get("tool_calls", ()))
+            if terminated or truncated:
+                trajectory.success = bool(info.get("success", trajectory.reward >= 1.0))
+            return observation, bool(terminated), bool(truncated)
 
-    async def _env(self, call: Awaitable[T]) -> T:
-        try:
+    async def _env(self, call: Callable[[], Awaitable[T]]) -> T:
+        with _blaming(StopReason.ENV_ERROR):
             if type(self.env).blocking is False:
-                return await call
-            return await asyncio.wait_for(call, self.limits.step_seconds)
-        except TimeoutError as error:
-            raise _failure(StopReason.ENV_TIMEOUT, error) from error
-        except UserError:
-            raise
-        except Exception as error:
-            raise _failure(StopReason.ENV_ERROR, error) from error
+                return await call()
+            try:
+                return await asyncio.wait_for(call(), self.limits.step_seconds)
+            except TimeoutError as error:
+                raise _failure(StopReason.ENV_TIMEOUT, error) from error
 
     def _with_admissible(self, observation: Observation) -> Observation:
         if self.agent is None or not self.agent.config.admissible or not isinstance(observation, str):
             return observation
         if not hasattr(self.env, "admissible_actions"):
             raise UserError(f"agent.admissible: {self.job.task.env} lists no admissible actions")
-        return observation + "\nYou can: " + ", ".join(map(str, self.env.admissible_actions()))
+        with _blaming(StopReason.ENV_ERROR):
+            return observation + "\nYou can: " + ", ".join(map(str, self.env.admissible_actions()))
+
+
+def _check(observation: Any) -> None:
+    if not _OBSERVATIONS.contains(observation):
+        raise TypeError(f"an observation is text or messages, not {type(observation).__name__}")
+
+
+@contextmanager
+def _blaming(reason: StopReason) -> Iterator[None]:
+    """What goes wrong inside ends the episode for ``reason``; what the user can mend ends the run."""
+    try:
+        yield
+    except (UserError, _Stop):
+        raise
+    except Exception as error:
+        raise _failure(reason, error) from error
 
 
 def _failure(reason: StopReason, error: Exception) -> _Stop:

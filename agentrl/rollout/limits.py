@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 class Limits(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    turns: int | None = Field(None, ge=1, description="turns an episode may take; none: the environment's own limit")
-    turn_tokens: int = Field(256, ge=1, description="tokens a reply may have")
-    episode_tokens: int | None = Field(None, ge=1, description="tokens an episode may sample; none: the window decides")
-    step_seconds: float = Field(60.0, gt=0, description="deadline of one environment step or reset")
+    turns: int | None = Field(
+        default=None, ge=1, description="turns an episode may take; none: the environment's own limit"
+    )
+    turn_tokens: int = Field(default=256, ge=1, description="tokens a reply may have")
+    episode_tokens: int | None = Field(
+        default=None, ge=1, description="tokens an episode may sample; none: the window decides"
+    )
+    step_seconds: float = Field(default=60.0, gt=0, description="deadline of one environment step or reset")

@@ -108,11 +108,15 @@ class Worker:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def close(self) -> None:
-        """End of input asks the worker to close its environments and go; it is killed where it does not."""
+    def end_input(self) -> None:
+        """Ask the worker to close its environments and go."""
         if self._process is not None and self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
+
+    def join(self) -> None:
+        """Wait until a worker whose input has ended is gone; it is killed where it does not go."""
+        if self._process is not None:
             try:
                 self._process.wait(5)
             except subprocess.TimeoutExpired:
@@ -120,15 +124,16 @@ class Worker:
 
     def _read(self, process: subprocess.Popen[bytes], pending: _Pending) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            answer = wire.load(line)
-            with self._lock:
-                _, future = pending.pop(answer["id"])
-            with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits for it any more
-                if "error" in answer:
-                    future.set_exception(_failure(answer["error"]))
-                else:
-                    future.set_result(answer["result"])
+        with process.stdout as answers:
+            for line in answers:
+                answer = wire.load(line)
+                with self._lock:
+                    _, future = pending.pop(answer["id"])
+                with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits for it any more
+                    if "error" in answer:
+                        future.set_exception(_failure(answer["error"]))
+                    else:
+                        future.set_result(answer["result"])
         code = process.wait()
         with self._lock:
             lost = [future for _, future in pending.values()]
@@ -244,15 +249,19 @@ class ProcessEnv(Env):
 
 
 class WorkerPool:
-    """``n`` worker processes, started at once, that share the environments asked for."""
+    """``n`` worker processes, started at once, that share the environments asked for.
 
-    def __init__(self, n: int) -> None:
+    A reset or a step that takes longer than ``deadline`` seconds costs its process.
+    """
+
+    def __init__(self, n: int, deadline: float = 60.0) -> None:
+        self.deadline = deadline
         self.workers = [Worker() for _ in range(n)]
         for worker in self.workers:
             worker.start()
 
-    def make(self, name: str, /, *, deadline: float = 60.0, **kwargs: Any) -> ProcessEnv:
-        """An environment in the least busy worker. ``deadline``: seconds that a reset or a step may take."""
+    def make(self, name: str, /, **kwargs: Any) -> ProcessEnv:
+        """An environment in the worker that has the fewest."""
         at = registry.resolve(name)
         if registry.in_main(at.spec):
             raise UserError(
@@ -260,7 +269,7 @@ class WorkerPool:
                 "move the class to a file of its own, or use no worker processes"
             )
         full = at.spec.id if at.split is None else f"{at.spec.id}:{at.split}"
-        env = ProcessEnv(min(self.workers, key=lambda worker: worker.envs), full, kwargs, deadline)
+        env = ProcessEnv(min(self.workers, key=lambda worker: worker.envs), full, kwargs, self.deadline)
         try:
             env.built(env._answer_now("make", env.build(), _START))
         except Exception:
@@ -269,8 +278,10 @@ class WorkerPool:
         return env
 
     def close(self) -> None:
+        for worker in self.workers:  # all at once, then one after the other
+            worker.end_input()
         for worker in self.workers:
-            worker.close()
+            worker.join()
 
     def __enter__(self) -> WorkerPool:
         return self

@@ -116,8 +116,9 @@ async def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         reply = await worker.answer(request)
         try:
             data = wire.dump(reply)
-        except (TypeError, ValueError) as error:
-            data = wire.dump({"id": request["id"], "error": {"type": "TypeError", "message": str(error), "trace": ""}})
+        except Exception as error:  # not plain data, or nested too deep
+            told = {"type": type(error).__name__, "message": str(error), "trace": ""}
+            data = wire.dump({"id": request["id"], "error": told})
         answers.write(data)
         answers.flush()
 

@@ -43,8 +43,8 @@ class Safe(ToolEnv):
 
 
 def judged(cls: type[ToolEnv], **registration: Any) -> Report:
-    registry.register("Safe-v0", entry_point=cls, **{"splits": SPLITS, "max_turns": 4, **registration})
-    return check("Safe-v0", episodes=6)
+    registry.register(f"{cls.__name__}-v0", entry_point=cls, **{"splits": SPLITS, "max_turns": 4, **registration})
+    return check(f"{cls.__name__}-v0", episodes=6)
 
 
 def test_a_sound_environment_passes(guess: str) -> None:
@@ -188,6 +188,46 @@ class Unclosable(Safe):
         self.closed = True
 
 
+class Restless(Safe):
+    """The task does not fix the start."""
+
+    def start(self, task: int, rng: random.Random) -> str:
+        return super().start(task, rng) + f" It is {rng.randrange(24)} o'clock."
+
+
+class Unpickable(Safe):
+    """The seed does not fix the task."""
+
+    def pick_task(self, seed: int | None, options: Any) -> Any:
+        return options["task"] if options else random.randrange(50)
+
+
+class Deep(Safe):
+    """Only who plays well sees that something is wrong."""
+
+    @tool(final=True)
+    def turn(self, number: int) -> float:
+        """Turn."""
+        return random.uniform(0.9, 1.0) if number == self.number else 0.0
+
+
+class Unsaved(Safe):
+    """Promises what it does not have."""
+
+    snapshot = restore = None
+
+
+class Guessable(Safe):
+    """Chance gets as far as anybody could, and nobody says how to do better."""
+
+    expert = None
+
+    @tool(final=True)
+    def turn(self, number: int) -> float:
+        """Turn."""
+        return 1.0
+
+
 class Objects(Safe):
     async def areset(self, **kwargs: Any) -> Any:
         observation, info = await super().areset(**kwargs)
@@ -237,6 +277,11 @@ class Late(Safe):
         (Fragile, "hostile", r"step\('.ud800'\) raised UnicodeEncodeError"),
         (Leaking, "memory", r"every episode leaves \d+ KiB behind"),
         (Unclosable, "close", "raised AssertionError: closed already"),
+        (Restless, "determinism", "the task must fix start and goal"),
+        (Unsaved, "snapshots", r"snapshot\(\) and restore\(\) are missing"),
+        (Unpickable, "determinism", r"reset\(seed=\d\) must pick the same task"),
+        (Deep, "determinism", "the reward of turn 2 is"),
+        (Guessable, "random_play", "there is no expert, at best 100%: under 50 points apart"),
         (Objects, "resets", "info must hold plain data: not Objects"),
         (Numbers, "resets", "reset gives 3, which is neither text nor messages"),
         (Parts, "spaces", "do not add up to the reward"),
@@ -289,7 +334,7 @@ def test_what_cannot_be_judged_is_skipped() -> None:
     assert skipped == {"snapshots": "snapshot_level is 'none': episodes cannot branch"}
     report = judged(Unsolved)
     assert report.ok
-    assert {c.name for c in report.checks if c.status == "skip"} == {"expert", "random_play", "answer"}
+    assert {c.name for c in report.checks if c.status == "skip"} == {"expert", "answer"}
 
 
 def test_a_missing_dependency_is_told() -> None:

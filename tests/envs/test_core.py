@@ -1,5 +1,10 @@
 import asyncio
+import gc
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +123,47 @@ def test_keys() -> None:
     assert key_of(env, "obs") == digest((1, 2))
     with pytest.raises(TypeError, match="plain data only"):
         digest(object())
+    assert digest("\ud800") != digest("\udfff")  # half a surrogate pair, as an agent may write it in JSON
+
+
+def test_a_step_that_hangs_does_not_keep_the_program_from_ending() -> None:
+    program = """
+import asyncio, time
+from agentrl.envs.core import Env
+
+class Hangs(Env):
+    def reset(self, *, seed=None, options=None):
+        time.sleep(1000)
+
+async def main():
+    try:
+        await asyncio.wait_for(Hangs().areset(), 0.1)
+    except TimeoutError:
+        print("late")
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=Path(__file__).parents[2])
+    assert done.stdout == "late\n", done.stderr
+
+
+def test_the_thread_of_an_environment_goes_with_it() -> None:
+    def alive() -> int:
+        return sum(thread.name == "Dropped" for thread in threading.enumerate())
+
+    Dropped = type("Dropped", (Plain,), {})
+    envs = [Dropped() for _ in range(3)]
+
+    async def reset_all() -> None:
+        await asyncio.gather(*(env.areset() for env in envs))
+
+    asyncio.run(reset_all())
+    assert alive() == 3
+    envs.pop().close()
+    envs.clear()
+    gc.collect()
+    until = time.monotonic() + 5
+    while alive() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not alive()

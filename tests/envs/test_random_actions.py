@@ -38,6 +38,7 @@ def everything(
     j: Annotated[str, Field(min_length=10, max_length=12)],
     k: Point,
     m: dict[str, int],
+    p: tuple[int, Literal["x"]],
     n: Any = None,
     o: int = 3,
 ) -> str:

@@ -103,7 +103,7 @@ def test_bad_numbers() -> None:
 def test_a_missing_dependency_keeps_the_name() -> None:
     registry.register("Web-v0", entry_point="no_such_browser:Web", splits=SPLITS, max_turns=7, extra="web")
     assert "Web-v0" in [spec.id for spec in registry.listed()]
-    with pytest.raises(UserError, match=r"needs the module 'no_such_browser' .* pip install 'agentrl-toolkit\[web\]'"):
+    with pytest.raises(UserError, match=r"No module named 'no_such_browser'.* pip install 'agentrl-toolkit\[web\]'"):
         registry.make("Web-v0")
 
 
@@ -122,10 +122,30 @@ def test_the_same_id_from_two_files(tmp_path: Path, guess: str) -> None:
         plugins.load(copy)
 
 
-def test_the_newest_definition_of_a_module_counts() -> None:
+def test_the_same_id_for_two_classes_of_a_file() -> None:
+    registry.register("Tiny-v0", entry_point=Tiny, splits=SPLITS, max_turns=7)
+    with pytest.raises(UserError, match=r"Tiny-v0 is registered twice: in .*:Tiny and in .*:ToolEnv"):
+        registry.register("Tiny-v0", entry_point=ToolEnv, splits=SPLITS, max_turns=7)
+
+
+def test_the_newest_definition_of_a_class_counts() -> None:
     for size in (1, 2):
         registry.register("Tiny-v0", entry_point=Tiny, splits=SPLITS, max_turns=7, kwargs={"size": size})
     assert registry.make("Tiny-v0").reset(options={"task": 0})[0] == "0 of 2"
+
+
+def test_in_a_notebook_the_newest_cell_counts() -> None:
+    cell = """
+import agentrl as ar
+@ar.register("Cell-v0", splits={"train": range(3)}, max_turns=2)
+class {name}(ar.ToolEnv):
+    def start(self, task, rng):
+        return "{name}"
+"""
+    for name in ("First", "Renamed"):
+        exec(cell.replace("{name}", name), {"__name__": "__main__"})
+    assert registry.make("Cell-v0").reset(seed=0)[0] == "Renamed"
+    assert registry.in_main(registry.spec("Cell-v0"))
 
 
 def test_gymnasium_makes_it_without_wrappers(guess: str) -> None:

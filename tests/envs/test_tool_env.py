@@ -293,6 +293,16 @@ def test_state_keys(guess: str) -> None:
     assert key_of(started(), "a") != key_of(started(), "b")
 
 
+def test_an_argument_may_have_any_name() -> None:
+    class Odd(Box):
+        @tool
+        def odd(self, function: str, name: str, args: int) -> str:
+            """Take odd names."""
+            return f"{function} {name} {args}"
+
+    assert contents(started(Odd).step(ToolCall("odd", function="f", name="n", args=1))) == ["f n 1"]
+
+
 def test_coroutine_tools_inside_and_outside_of_a_loop() -> None:
     class Slow(Box):
         async def start(self, task: int, rng: random.Random) -> str:

@@ -43,6 +43,11 @@ class Nasty(ar.Env):
             raise KeyError("lost key")
         if action == "live":
             return "x", 0.0, False, False, {"it": open(os.devnull)}
+        if action == "deep":
+            nested = []
+            for _ in range(100_000):
+                nested = [nested]
+            return "x", 0.0, False, False, {"it": nested}
         if action == "slow":
             time.sleep(0.5)
         return action, 0.5, False, True, {"success": True}
@@ -137,8 +142,8 @@ def test_prints_and_input_do_not_touch_the_line(pool: WorkerPool, nasty: str) ->
 
 
 def test_a_hanging_environment_is_killed_at_its_deadline(nasty: str) -> None:
-    with WorkerPool(1) as pool:
-        env, beside = pool.make(nasty, deadline=0.5), pool.make(nasty)
+    with WorkerPool(1, deadline=0.5) as pool:
+        env, beside = pool.make(nasty), pool.make(nasty)
         env.reset()
         beside.reset()
         pid = env.worker.pid
@@ -156,8 +161,9 @@ def test_a_hanging_environment_is_killed_at_its_deadline(nasty: str) -> None:
 
 
 def test_neighbours_in_flight_learn_why(nasty: str) -> None:
-    with WorkerPool(1) as pool:
-        env, beside = pool.make(nasty, deadline=0.3), pool.make(nasty)
+    with WorkerPool(1, deadline=0.5) as pool:
+        env, beside = pool.make(nasty), pool.make(nasty)
+        beside.deadline = 60.0
 
         async def both() -> list[Any]:
             await asyncio.gather(env.areset(), beside.areset())
@@ -206,6 +212,8 @@ def test_what_the_environment_raises_comes_with_its_traceback(pool: WorkerPool, 
         env.step("raise")
     with pytest.raises(EnvFailed, match="plain data only, not TextIOWrapper"):
         env.step("live")
+    with pytest.raises(EnvFailed, match="RecursionError"):
+        env.step("deep")
     assert env.step("fine")[0] == "fine"  # the process goes on
 
 
@@ -282,7 +290,7 @@ def test_a_class_the_user_imported_is_found_by_the_worker(tmp_path: Path) -> Non
 def test_no_worker_outlives_its_engine(tmp_path: Path, last: str) -> None:
     (tmp_path / "nasty.py").write_text(NASTY)
     use = textwrap.dedent(f"""
-        env = pool.make("Nasty-v0", deadline=1000)
+        env = pool.make("Nasty-v0")
         env.reset()
         print(*[worker.pid for worker in pool.workers], flush=True)
         env.step("hang") if {last!r} == "hang" else time.sleep(1000)

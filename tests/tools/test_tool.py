@@ -2,7 +2,7 @@ import asyncio
 import inspect
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field
@@ -15,6 +15,10 @@ def made(function: object) -> Tool:
     found = tool_of(function)
     assert found is not None
     return found
+
+
+def call(function: object, **arguments: Any) -> Any:
+    return made(function).function(**made(function).parse(arguments))
 
 
 @tool(cost=0.5)
@@ -75,14 +79,14 @@ def test_options() -> None:
 )
 def test_what_does_not_fit_is_named(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(BadCall) as error:
-        made(search).call(**arguments)
+        call(search, **arguments)
     assert message in str(error.value)
     assert len(str(error.value)) < 200
 
 
 def test_huge_nonsense_gives_a_short_message() -> None:
     with pytest.raises(BadCall) as error:
-        made(search).call(**{"x" * 100_000: 1, "query": "a"})
+        call(search, **{"x" * 100_000: 1, "query": "a"})
     assert len(str(error.value)) < 1000
 
 
@@ -100,8 +104,8 @@ def test_arguments_become_the_types_of_the_signature() -> None:
         """Draw."""
         seen.append((at, colour, kind, width))
 
-    made(draw).call(at={"x": "3"}, colour="red")
-    made(draw).call(at={"x": 1}, colour="red", width=2)
+    call(draw, at={"x": "3"}, colour="red")
+    call(draw, at={"x": 1}, colour="red", width=2)
     assert seen == [(Point(x=3), Colour.RED, "dot", None), (Point(x=1), Colour.RED, "dot", 2)]
     assert "$ref" in str(made(draw).schema)
 
@@ -112,7 +116,7 @@ def test_argument_names_that_a_model_could_not_have() -> None:
         """Odd names."""
         return [schema, copy, json, model_fields, title, name]
 
-    assert made(odd).call(schema=1, copy=2, json=3, model_fields=4, title="t", name="n") == [1, 2, 3, 4, "t", "n"]
+    assert call(odd, schema=1, copy=2, json=3, model_fields=4, title="t", name="n") == [1, 2, 3, 4, "t", "n"]
     properties = made(odd).schema["function"]["parameters"]["properties"]
     assert list(properties) == ["schema", "copy", "json", "model_fields", "title", "name"]
     assert properties["title"] == {"type": "string"}
@@ -142,7 +146,7 @@ def test_coroutines() -> None:
         await asyncio.sleep(0)
         return n
 
-    assert asyncio.run(made(fetch).call(n=2)) == 2
+    assert asyncio.run(call(fetch, n=2)) == 2
 
 
 def test_results_as_text() -> None:

@@ -1,4 +1,4 @@
-"""PPO's clipped objective, with dual clip (Schulman et al. 2017, arXiv 1707.06347; Ye et al. 2020, arXiv 1912.09729)."""
+"""PPO's clipped objective (Schulman 2017, arXiv 1707.06347), with dual clip (Ye et al. 2020, arXiv 1912.09729)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def ppo_clip(
 
 
 def kl_k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """Schulman's k3 estimate [n] of KL(policy || reference): exp(q - p) - (q - p) - 1, the difference kept in [-10, 10]."""
+    """Schulman's k3 estimate [n] of KL(policy || reference): exp(q - p) - (q - p) - 1, with q - p kept in [-10, 10]."""
     gap = (reference - logprobs).clamp(-10, 10)
     return torch.exp(gap) - gap - 1

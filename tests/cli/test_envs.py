@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agentrl.cli.main import app
-from agentrl.envs import registry
+from agentrl.envs import plugins, registry
 from agentrl.errors import UserError
 from agentrl.types import ToolCall
 
@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for table, kind in ((registry, "_specs"), (plugins, "_loaded"), (plugins, "_discovered")):
+        monkeypatch.setattr(table, kind, getattr(table, kind).copy())  # what a test registers is gone after it
     shutil.copy(ROOT / "examples" / "guess.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
