@@ -65,7 +65,8 @@ class Batch:
         if mask is not None:
             if not full_attention(model.config.get_text_config(), mask.shape[-1]):
                 raise UserError("batcher packed: this model has layers that do not see all tokens; use padded")
-            mask = mask.clamp(min=torch.finfo(parameter.dtype).min).to(device, parameter.dtype)
+            hidden_from = torch.finfo(parameter.dtype).min
+            mask = torch.zeros_like(mask, dtype=parameter.dtype).masked_fill_(mask < 0, hidden_from).to(device)
         hidden = model.base_model(
             input_ids=self.input_ids.to(device),
             attention_mask=mask,

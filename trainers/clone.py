@@ -43,9 +43,9 @@ def clone(
         env: _world(env, dict(kwargs)) for env, kwargs in {t.task.env: t.task.kwargs for t in trajectories}.items()
     }
     if size is not None:
-        tokenizer = train_tokenizer(texts_of(trajectories[:TOKENIZER_EPISODES], worlds), vocabulary)
-        model: Any = new_model(size, tokenizer, window, config.seed)
         talk = agent or AgentConfig()
+        tokenizer = train_tokenizer(texts_of(trajectories[:TOKENIZER_EPISODES], worlds, talk), vocabulary)
+        model: Any = new_model(size, tokenizer, window, config.seed)
     else:
         where = locate(str(base))
         model, tokenizer = load_model(where)

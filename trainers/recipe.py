@@ -64,7 +64,7 @@ class Recipe(_Part):
     limits: Limits = Limits()
     rollout: RolloutConfig = RolloutConfig()
     rewards: list[str | dict[str, Any]] = Field(default_factory=list, description="reward transforms, in order")
-    credit: list[str | dict[str, Any]] = Field(default_factory=lambda: ["grpo"], description="estimators, added up")
+    credit: list[str | dict[str, Any]] = Field(default=["grpo"], description="estimators, added up")
     anchor: Literal["state_key", "observation"] = Field("state_key", description="what makes two turns comparable")
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from agentrl.agents.chat import AgentConfig, ChatAgent
+from agentrl.agents.chat import AgentConfig, ChatAgent, format_for
 from agentrl.agents.formats import Tools
 from agentrl.trainers.batching import Sample, padded
 from agentrl.types import Trajectory
@@ -109,7 +109,7 @@ def fit(
             with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):
                 rows = batch.forward(model)
             loss = -(rows.weight * rows.logprobs).sum() / total
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             loss_sum += float(loss.detach())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -122,13 +122,21 @@ def fit(
     return sum(tail) / len(tail)
 
 
-def texts_of(trajectories: Sequence[Trajectory], agents: dict[str, tuple[str, list[dict[str, Any]]]]) -> list[str]:
-    """What the trajectories say, for training a tokenizer: instructions, observations and actions."""
+def texts_of(
+    trajectories: Sequence[Trajectory], worlds: dict[str, tuple[str, list[dict[str, Any]]]], config: AgentConfig
+) -> list[str]:
+    """What the trajectories say, for training a tokenizer: instructions, observations and actions.
+
+    ``worlds`` maps an environment to its instructions and tools.
+    """
     tools = Tools()
+    told = {
+        env: [config.system or instructions, format_for(config, schemas).instructions, *map(_schema, schemas)]
+        for env, (instructions, schemas) in worlds.items()
+    }
     texts = []
     for trajectory in trajectories:
-        instructions, schemas = agents[trajectory.task.env]
-        texts += [instructions, *(json.dumps(schema["function"]) for schema in schemas)]
+        texts += told[trajectory.task.env]
         for turn in trajectory.turns:
             seen = turn.observation
             texts += [seen] if isinstance(seen, str) else [m["content"] for m in seen]
@@ -137,8 +145,5 @@ def texts_of(trajectories: Sequence[Trajectory], agents: dict[str, tuple[str, li
     return texts
 
 
-def agents_for(
-    tokenizer: Any, config: AgentConfig, worlds: dict[str, tuple[str, list[dict[str, Any]]]]
-) -> dict[str, ChatAgent]:
-    """One agent an environment; ``worlds`` maps its id to its instructions and tools."""
-    return {env: ChatAgent(tokenizer, config, *told) for env, told in worlds.items()}
+def _schema(tool: dict[str, Any]) -> str:
+    return json.dumps(tool["function"])

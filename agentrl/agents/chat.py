@@ -41,6 +41,11 @@ class AgentConfig(BaseModel):
         return self.context == "full" and self.thinking == "keep"
 
 
+def format_for(config: AgentConfig, tools: list[dict[str, Any]]) -> Format:
+    """The format an agent writes in, where the environment offers these tools."""
+    return format_named(config.format if config.format != "auto" else ("tools" if tools else "action"))
+
+
 class ChatAgent:
     """Turns observations into prompt ids and sampled ids into actions, for one tokenizer and one environment kind."""
 
@@ -49,8 +54,7 @@ class ChatAgent:
             raise UserError(f"tokenizer {getattr(tokenizer, 'name_or_path', '')!r} has no chat template")
         self.tokenizer = tokenizer
         self.config = config
-        name = config.format if config.format != "auto" else ("tools" if tools else "action")
-        self.format: Format = format_named(name)
+        self.format: Format = format_for(config, tools)
         self.tools = tools
         self._refused: frozenset[str] = frozenset()
         self._refused = frozenset(role for role in ("system", "tool") if not self._takes(role))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,11 +78,11 @@ def _noise(text: str) -> tuple[float, float]:
     return found
 
 
-def keywords(changes: list[str]) -> dict[str, object]:
+def keywords(changes: list[str]) -> dict[str, Any]:
     """``["size=tiny"]`` -> ``{"size": "tiny"}``, values as YAML."""
     import yaml
 
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals:

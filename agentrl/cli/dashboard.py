@@ -12,13 +12,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from agentrl.trainers.loop import Observer
 from agentrl.types import Trajectory
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
-class Dashboard:
-    """Implements the trainer's observer. Use it as a context manager."""
+class Dashboard(Observer):
+    """Use it as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

@@ -148,7 +148,7 @@ class TransformersPolicy:
         for row in rows:
             self._take_slot(row)
         rows.sort(key=lambda row: len(row.request.prompt_ids) - row.done)
-        self._running += []
+        self._running += rows
         for batch in _budgeted(rows, [len(r.request.prompt_ids) - r.done for r in rows], PREFILL_POSITIONS):
             blocks = [row.request.prompt_ids[row.done :].tolist() for row in batch]
             self.counters.prefill_tokens += sum(map(len, blocks))

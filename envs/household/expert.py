@@ -1,8 +1,8 @@
 """The expert: the next command, from nothing but what the agent has been shown.
 
 The world changes only by the agent's own hands, so what it knows is what lies in the receptacles it has looked into
-(``checked``) and what it holds. It goes for a goal object it has seen, and otherwise searches the receptacles it has
-not looked into, in the order in which the first observation lists them.
+(``checked``) and what it holds. It goes for a goal object it has seen, and otherwise looks on along the list of the
+first observation: the next receptacle after where it stands that it has not looked into, and at the end from the start.
 """
 
 from __future__ import annotations
@@ -59,12 +59,14 @@ def _shine(engine: Engine) -> str:
 
 
 def _search(engine: Engine) -> str:
-    """Look into the next receptacle that was not looked into: one at hand, else the first one listed."""
+    """Look into the next receptacle that was not looked into: one at hand, else the next one listed."""
     layout = engine.layout
-    unknown = [r for r in range(len(layout.receptacles)) if not engine.checked >> r & 1]
+    count = len(layout.receptacles)
+    unknown = [r for r in range(count) if not engine.checked >> r & 1]
     if not unknown:
         return "look"
-    r = _nearest(engine, unknown)
+    here = next((r for r in range(count) if layout.locations[r] == engine.place), 0)
+    r = min(unknown, key=lambda r: (layout.locations[r] != engine.place, (r - here) % count))
     return _open(engine, r) or f"examine {layout.receptacles[r]}"
 
 

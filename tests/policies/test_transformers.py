@@ -219,16 +219,18 @@ def test_with_more_conversations_than_slots_the_oldest_makes_room():
     for talk in talks:
         for request, completion in talk:
             agree(policy, request, completion)
-    assert policy.counters.prefill_tokens > policy.counters.new_tokens  # evicted: computed again
     a, b, c = ([10 * i + 1] * 20 for i in range(3))
     policy = policy_of(slots=2)
-    generate(policy, [ask(a, n=1)])
-    generate(policy, [ask(b, n=1)])
-    generate(policy, [ask([*a, 5], n=1)])  # a is the younger now
-    generate(policy, [ask(c, n=1)])  # takes b's slot
-    before = policy.counters.prefill_tokens
-    generate(policy, [ask([*a, 5, 6], n=1)])
-    assert policy.counters.prefill_tokens == before + 1
+    generate(policy, [ask(a, n=1, key=("a", 0))])
+    generate(policy, [ask(b, n=1, key=("b", 0))])
+    generate(policy, [ask([*a, 5], n=1, key=("a", 1))])  # a is the younger now
+    generate(policy, [ask(c, n=1, key=("c", 0))])  # takes b's slot
+    assert policy.counters.prefill_tokens == policy.counters.new_tokens == 61
+    generate(policy, [ask([*a, 5, 6], n=1, key=("a", 2))])
+    assert policy.counters.prefill_tokens == policy.counters.new_tokens == 62
+    generate(policy, [ask([*b, 6], n=1, key=("b", 1))])  # has to be computed again, and that shows
+    assert policy.counters.prefill_tokens == 62 + 21
+    assert policy.counters.new_tokens == 62 + 1
 
 
 def test_siblings_copy_the_prompt_they_share():
