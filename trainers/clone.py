@@ -61,7 +61,7 @@ def clone(
     return out
 
 
-_SCRATCH = {"lr": 2e-3, "epochs": 2.0, "observation_weight": 0.3}
+_SCRATCH = {"lr": 2e-3, "muon": 0.02, "epochs": 2.0, "observation_weight": 0.3}
 _TUNE = {"lr": 2e-5, "epochs": 1.0}
 
 

@@ -35,8 +35,8 @@ _REST = r" ?[A-Za-z']+|\d{1,3}|\s+|[^\sA-Za-z0-9]+"
 STOCK_SHARE = 0.004  # of the texts: what a phrase must stand in to be a unit
 
 CHAT_TEMPLATE = """\
-{%- if tools %}{%- set listed %}{% for tool in tools %}
-{{ tool.function | tojson }}{% endfor %}{% endset %}{% else %}{% set listed = '' %}{% endif -%}
+{%- if tools %}{%- set listed %}{% for tool in tools %}{{ '\n' }}{{ tool.function | tojson }}{% endfor %}{% endset %}
+{%- else %}{% set listed = '' %}{% endif -%}
 {%- if messages[0].role != 'system' and listed %}<|system|>Tools:{{ listed }}<|end|>{% endif -%}
 {%- for message in messages -%}
 <|{{ message.role }}|>{{ message.content or '' }}

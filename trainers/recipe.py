@@ -46,6 +46,7 @@ class LossConfig(_Part):
 
 class OptimConfig(_Part):
     lr: float = Field(1e-5, gt=0)
+    muon: float | None = Field(None, gt=0, description="learning rate of Muon on the weight matrices; none: AdamW")
     weight_decay: float = Field(0.0, ge=0)
     warmup: int = Field(0, ge=0, description="optimiser steps of rising learning rate")
     grad_clip: float = Field(1.0, gt=0)

@@ -18,7 +18,9 @@ from torch import nn
 
 from agentrl.agents.chat import AgentConfig, ChatAgent, format_for
 from agentrl.agents.formats import Tools
+from agentrl.errors import UserError
 from agentrl.trainers.batching import Sample, padded
+from agentrl.trainers.optimizer import Optimizer
 from agentrl.types import Trajectory
 
 
@@ -28,6 +30,7 @@ class SFTConfig(BaseModel):
     epochs: float = Field(1.0, gt=0, description="passes over the trajectories")
     batch: int = Field(16, ge=1, description="trajectories an optimiser step")
     lr: float = Field(2e-3, gt=0)
+    muon: float | None = Field(None, gt=0, description="learning rate of Muon on the weight matrices; none: AdamW")
     warmup: int = Field(20, ge=0, description="optimiser steps of rising learning rate")
     observation_weight: float = Field(0.0, ge=0, description="loss weight of tokens the policy did not write")
     skip_noise: bool = Field(False, description="leave turns marked as noise out of the loss")
@@ -60,7 +63,7 @@ class Transcripts:
             text = agent.format.render(turn.action)
             completion = agent.encode(text)
             if not agent.format.stop:
-                completion.append(agent.tokenizer.eos_token_id)
+                completion += [] if agent.end_id is None else [agent.end_id]
             if prompt[: len(ids)] != ids:
                 samples.append(_sample(ids, weight))
                 ids, weight = [], []
@@ -91,17 +94,17 @@ def fit(
     progress: Callable[[int, int, float], None] | None = None,
 ) -> float:
     """Train in place; the mean loss of the last tenth. The order of samples depends on ``config.seed`` only."""
+    if not samples:
+        raise UserError("there is nothing to learn: no trajectory holds an action")
     rng = np.random.default_rng(config.seed)
     steps = max(1, round(config.epochs * len(samples) / config.batch))
     order = np.concatenate([rng.permutation(len(samples)) for _ in range(-(-steps * config.batch // len(samples)))])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.98))
+    optimizer = Optimizer(model, config.lr, muon=config.muon, beta2=0.98)
     model.train()
     device = next(model.parameters()).device.type
     losses: list[float] = []
     for step in range(steps):
         rate = min(1.0, (step + 1) / max(1, config.warmup)) * (1.0 - 0.9 * step / steps)
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * rate
         chosen = [samples[i] for i in order[step * config.batch : (step + 1) * config.batch]]
         total = sum(float(s.weight[1:].sum()) for s in chosen)
         loss_sum = 0.0
@@ -112,8 +115,7 @@ def fit(
             loss.backward()  # type: ignore[no-untyped-call]
             loss_sum += float(loss.detach())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.step(rate)
         losses.append(loss_sum)
         if progress is not None:
             progress(step + 1, steps, loss_sum)

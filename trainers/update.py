@@ -14,6 +14,7 @@ from agentrl.errors import UserError
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.ppo import kl_k3, ppo_clip
+from agentrl.trainers.optimizer import Optimizer
 from agentrl.trainers.recipe import LossConfig, OptimConfig
 
 
@@ -27,12 +28,12 @@ class Learner:
     temperature: float = 1.0
     reference: nn.Module | None = None
     steps: int = 0
-    optimizer: torch.optim.Optimizer = field(init=False)
+    optimizer: Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
         self.model.train()
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.optim.lr, weight_decay=self.optim.weight_decay, betas=(0.9, 0.95)
+        self.optimizer = Optimizer(
+            self.model, self.optim.lr, muon=self.optim.muon, weight_decay=self.optim.weight_decay
         )
 
     def update(self, samples: Sequence[Sample], seed: int) -> dict[str, float]:
@@ -74,13 +75,10 @@ class Learner:
             gaps.append((rows.logprobs.detach() - rows.old_logprobs).abs().cpu().numpy())
             for key, value in metrics.items():
                 sums[key] = sums.get(key, 0.0) + value
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.optim.lr * min(1.0, (self.steps + 1) / max(1, self.optim.warmup))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(min(1.0, (self.steps + 1) / max(1, self.optim.warmup)))
         self.steps += 1
         return sums | {"grad_norm": float(norm)}, gaps
 
