@@ -70,3 +70,20 @@ def _bounds(schema: dict[str, Any], step: float) -> tuple[float, float]:
 
 def _word(rng: random.Random) -> str:
     return "".join(rng.choices(_LETTERS, k=rng.randint(1, 8)))
+
+
+def slip(env: Env, rng: random.Random) -> str | None:
+    """A command with the last words (a name and its number) of another: what a careless player types.
+
+    None where the environment lists no text commands, or where every try would mean something.
+    """
+    if not hasattr(env, "admissible_actions"):
+        return None
+    commands = [c for c in env.admissible_actions() if isinstance(c, str)]
+    known = set(commands)
+    for _ in range(8 if commands else 0):
+        verb, name = rng.choice(commands).split(), rng.choice(commands).split()
+        made = " ".join(verb[:-2] + name[-2:])
+        if len(verb) > 2 and len(name) > 2 and made not in known:
+            return made
+    return None

@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from agentrl.envs.random_actions import random_action
+from agentrl.envs.random_actions import random_action, slip
 from agentrl.errors import UserError
 from agentrl.policies.base import ScriptedPolicy, ScriptedTurn
 from agentrl.types import Action, Trajectory
 
 
 class Expert:
-    """The environment's expert, who acts at random with a probability drawn for each episode from ``noise``."""
+    """The environment's expert, who errs with a probability drawn for each episode from ``noise``.
+
+    Half of the errors are random admissible actions, half are slips: commands that mean nothing where they are given,
+    so that who imitates the expert also sees how it goes on after them.
+    """
 
     name = "expert"
 
@@ -27,7 +31,7 @@ class Expert:
         level = low if low == high else random.Random(f"noise {turn.seed}").uniform(low, high)
         if level and turn.rng.random() < level:
             turn.info["noise"] = True
-            return random_action(turn.env, turn.rng)
+            return (slip(turn.env, turn.rng) if turn.rng.random() < 0.5 else None) or random_action(turn.env, turn.rng)
         action: Action = turn.env.expert()
         return action
 
