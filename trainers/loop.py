@@ -141,6 +141,8 @@ class Training:
             first, state, self.spent = int(saved["iteration"]), saved["credit"], float(saved["seconds"])
             policy.version = first
             say(f"resumed after {first} of {recipe.iterations} iterations")
+        if self.resumed is None:  # the first good checkpoint is where the run begins
+            self._save(0, learner, tokenizer, agent, state, True)
         before = self._measure("before", suite, policy, agent)
         rollout = Rollout(
             policy,
@@ -221,7 +223,8 @@ class Training:
             ordered = [kept[id] for id in given.table.ids]
             samples = samples_of(ordered, given.advantages, given.table.start.tolist())
         with self._phase("update"):
-            updated = learner.update(samples, derive(recipe.seed, "minibatches", iteration))
+            seed = derive(recipe.seed, "minibatches", iteration)
+            updated = learner.update(samples, seed, iteration / recipe.iterations)
         with self._phase("sync"):
             policy.update(learner.model.state_dict(), iteration + 1)
         counters = policy.counters

@@ -49,6 +49,7 @@ class OptimConfig(_Part):
     muon: float | None = Field(None, gt=0, description="learning rate of Muon on the weight matrices; none: AdamW")
     weight_decay: float = Field(0.0, ge=0)
     warmup: int = Field(0, ge=0, description="optimiser steps of rising learning rate")
+    anneal: bool = Field(False, description="let the learning rate fall linearly to a tenth over the run")
     grad_clip: float = Field(1.0, gt=0)
     epochs: int = Field(1, ge=1, description="passes over an iteration's episodes")
     minibatches: int = Field(1, ge=1, description="optimiser steps a pass")

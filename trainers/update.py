@@ -28,6 +28,7 @@ class Learner:
     temperature: float = 1.0
     reference: nn.Module | None = None
     steps: int = 0
+    rate: float = 1.0
     optimizer: Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,8 +37,12 @@ class Learner:
             self.model, self.optim.lr, muon=self.optim.muon, weight_decay=self.optim.weight_decay
         )
 
-    def update(self, samples: Sequence[Sample], seed: int) -> dict[str, float]:
-        """Epochs of minibatches over ``samples``. Minibatches hold whole trajectories, drawn by ``seed``."""
+    def update(self, samples: Sequence[Sample], seed: int, progress: float = 0.0) -> dict[str, float]:
+        """Epochs of minibatches over ``samples``. Minibatches hold whole trajectories, drawn by ``seed``.
+
+        ``progress`` (0 to 1) is how much of the run is done, for the annealed learning rate.
+        """
+        self.rate = 1.0 - 0.9 * progress if self.optim.anneal else 1.0
         rng = np.random.default_rng(seed)
         owners = np.unique([s.trajectory for s in samples])
         sums: dict[str, float] = {}
@@ -78,7 +83,7 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
-        self.optimizer.step(min(1.0, (self.steps + 1) / max(1, self.optim.warmup)))
+        self.optimizer.step(self.rate * min(1.0, (self.steps + 1) / max(1, self.optim.warmup)))
         self.steps += 1
         return sums | {"grad_norm": float(norm)}, gaps
 
