@@ -163,8 +163,9 @@ class Training:
                 record.log(metrics)
                 self.observer.iteration(metrics, recipe.iterations)
                 stopped = _collapsed(history)
-                best = _smooth(history) >= max(_smooth(history[: i + 1]) for i in range(len(history)))
                 if done % recipe.checkpoint_every == 0 or done == recipe.iterations or stopped:
+                    saved_at = range(recipe.checkpoint_every, done, recipe.checkpoint_every)
+                    best = all(_smooth(history) >= _smooth(history[:at]) for at in saved_at)
                     self._save(done, learner, tokenizer, agent, state, best)
                 if stopped:
                     break

@@ -74,7 +74,7 @@ def load_policy(
 
 
 def load_model(where: Path | str) -> tuple[Any, Any]:
-    """A causal language model in float32 and its tokenizer, from a folder, a GGUF file or the hub."""
+    """A causal language model in float32 (on a GPU where torch sees one) and its tokenizer: folder, GGUF file or hub."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -93,7 +93,7 @@ def load_model(where: Path | str) -> tuple[Any, Any]:
         raise UserError(f"policy {where} cannot be loaded: {line}") from error
     if file:
         model = _plain(model)
-    return model, tokenizer
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
 def _plain(model: Any) -> Any:
