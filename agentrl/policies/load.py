@@ -74,7 +74,7 @@ def load_policy(
 
 
 def load_model(where: Path | str) -> tuple[Any, Any]:
-    """A causal language model in float32 (on a GPU where torch sees one) and its tokenizer: folder, GGUF file or hub."""
+    """A float32 model (on a GPU where there is one) and its tokenizer, from a folder, a GGUF file or the hub."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
