@@ -16,8 +16,8 @@ BROKEN = '''
 import random
 import agentrl as ar
 
-@ar.register("Broken-v0", splits={"train": range(3), "unseen": range(3, 5)}, max_turns=2)
-class Broken(ar.ToolEnv):
+@ar.register("Unready-v0", splits={"train": range(3), "unseen": range(3, 5)}, max_turns=2)
+class Unready(ar.ToolEnv):
     """Breaks."""
     def start(self, task: int, rng: random.Random) -> str:
         raise KeyError("no such level")
@@ -84,10 +84,10 @@ def test_one_line_and_exit_code_2(args: list[str], expected: str, agentrl: Comma
 
 def test_an_environment_that_raises_in_reset(tmp_path: Path, agentrl: Command) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
-    for command in (["eval", "broken.py:Broken-v0", "--policy", "idle"], ["train", "broken.py:Broken-v0"]):
+    for command in (["eval", "broken.py:Unready-v0", "--policy", "idle"], ["train", "broken.py:Unready-v0"]):
         found = agentrl(*command)
         assert found.returncode == 2, found.stderr
-        assert "Broken-v0 fails in reset" in found.stderr
+        assert "Unready-v0 fails in reset" in found.stderr
         assert "no such level" in found.stderr
         assert not (tmp_path / "runs").exists()  # nothing was begun
 
