@@ -188,7 +188,7 @@ def _link_last(folder: Path) -> None:
     """``runs/last`` links to the newest run."""
     link = folder.parent / "last"
     if link.is_symlink() or not link.exists():
-        partial = folder.parent / ".last.link"
+        partial = folder.parent / f".last.{os.getpid()}.link"  # runs may start side by side
         partial.unlink(missing_ok=True)
         partial.symlink_to(folder.name)
         os.replace(partial, link)
