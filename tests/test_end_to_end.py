@@ -38,10 +38,10 @@ def test_the_shipped_policy_is_small_and_mediocre() -> None:
 
 @pytest.mark.slow
 def test_household_tiny_learns(tmp_path: Path) -> None:
-    """The bundled recipe, whole: what it gains stands in docs/results; here it must gain visibly."""
+    """The bundled recipe, whole: what it gains stands in docs/results; here unseen success must rise at all."""
     out = agentrl("train", "household-tiny", "-o", "run", cwd=tmp_path)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["after"]["success"] - summary["before"]["success"] >= 0.10, out
+    assert summary["after"]["success"] - summary["before"]["success"] >= 0.03, out
     assert summary["before"]["episodes"] == summary["after"]["episodes"] == 256
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert max(line["update"]["logprob_gap"] for line in lines) < 1e-4
