@@ -12,7 +12,7 @@ class Optimizer:
     """One or two torch optimisers that step together under one rate.
 
     With ``muon`` (a learning rate) the matrices between embedding and head go to Muon (Jordan et al. 2024,
-    kellerjordan.github.io/posts/muon), which teaches a small new model to copy in half the steps.
+    kellerjordan.github.io/posts/muon); docs/results/01-spine.md compares the two on cloning.
     """
 
     def __init__(
