@@ -159,7 +159,8 @@ def make(name: str, /, **kwargs: Any) -> Env:
         env = cls(**merged)
     if env.max_turns is None:
         env.max_turns = at.spec.max_turns
-    env.task_source = functools.partial(split, at.spec, at.split or "train", kwargs)
+    if at.split is not None or "task_source" not in vars(env):
+        env.task_source = functools.partial(split, at.spec, at.split or "train", kwargs)
     return env
 
 

@@ -12,6 +12,7 @@ the goal pays what is left. So a success is worth 1 either way, and going back a
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -53,7 +54,8 @@ class Household(Env):
         if split not in SPLITS:
             raise unknown("household split", split, SPLITS)
         self._game = None if game_file is None else (str(game_file), load(game_file))
-        self._tasks = splits(size, None if game_file is None else str(game_file))[split]
+        tasks = splits(size, None if game_file is None else str(game_file))[split]
+        self.task_source: Callable[[], Sequence[str]] = lambda: tasks  # a split in the environment's name replaces it
         self._dense = reward == "dense"
         self._show_admissible = admissible
         self._picks = random.Random()
@@ -70,7 +72,8 @@ class Household(Env):
         if task is None:
             if seed is not None:
                 self._picks.seed(seed)
-            task = self._tasks[int(self._picks.random() * len(self._tasks))]
+            tasks = self.task_source()
+            task = tasks[int(self._picks.random() * len(tasks))]
         task = str(task)
         layout = self._layout(task)
         self._begin(task, layout)

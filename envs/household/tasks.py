@@ -138,11 +138,32 @@ def _is_solvable(layout: Layout) -> bool:
     engine = Engine(layout)
     if engine.solved():
         return False
+    if most_turns(layout) <= layout.limit - SPARE:  # saves most tasks the playing, which is half of a cold reset
+        return True
     for _ in range(layout.limit - SPARE):
         engine.step(next_command(engine))
         if engine.solved():
             return True
     return False
+
+
+def most_turns(layout: Layout) -> int:
+    """A bound on the expert's turns in a generated layout, where each receptacle stands alone and shut.
+
+    It looks along the list of receptacles, with one turn to go and one to open, until it has seen what it needs;
+    with two objects, carrying the first one away may lead it through the whole list. The rest is at most: go, take,
+    go, treat, go, open and move; go, take, go and use; or go, take, go, open and move twice.
+    """
+    needed = layout.goal_objects | layout.lamps
+    seen = [r for r, inside in enumerate(layout.contents) if not needed.isdisjoint(inside)]
+    last = len(layout.receptacles) if layout.wanted == 2 else seen[-1] + 1
+    return last + sum(layout.openable[:last]) + (10 if layout.wanted == 2 else 7)
+
+
+@cache
+def accepting(name: str, novel: bool) -> frozenset[str]:
+    """The receptacle types that an object may lie in."""
+    return frozenset(r for r in CONTAINERS[name] if novel or (name, r) not in HELD_OUT)
 
 
 @cache
@@ -181,19 +202,17 @@ class _Draw:
             out[i], out[j] = out[j], out[i]
         return out
 
-    def allowed(self, name: str, receptacle: str) -> bool:
-        return (receptacle, name) in CAN_CONTAIN and (self.novel or (name, receptacle) not in HELD_OUT)
-
     def layout(self, kind: str) -> Layout | None:
         """A layout with a task of this type, or None where the draws do not fit together."""
         room, name, completing = self.pick(goal_pairs(kind, self.novel))
         paired = self.pick(completing)
         target = self.pick(LAMPS) if kind == LOOK else paired
-        sources = [r for r in ROOMS[room] if r != target and self.allowed(name, r)]
+        sources = [r for r in ROOMS[room] if r != target and r in accepting(name, self.novel)]
         source = paired if kind == LOOK else self.pick(sources)
         needed = [source]
         if kind == LOOK:  # the lamp stands elsewhere: else idle hands would meet both too often in a tiny room
-            needed.append(self.pick([r for r in ROOMS[room] if r != source and self.allowed(target, r)]))
+            into = accepting(target, self.novel)
+            needed.append(self.pick([r for r in ROOMS[room] if r != source and r in into]))
         else:
             needed.append(target)
             if kind in TREATMENT_OF:
@@ -222,8 +241,14 @@ class _Draw:
 
     def distractors(self, kinds: list[str], names: list[str], count: int) -> list[tuple[str, int]]:
         """Objects that are not the goal's, with the receptacles they lie in; no more than three of a type."""
-        fitting = {name: [r for r, at in enumerate(kinds) if self.allowed(name, at)] for name in names}
-        pool = self.shuffled(name for name in names for _ in range(3) if fitting[name])[:count]
+        present = set(kinds)
+        placeable = [name for name in names if not present.isdisjoint(accepting(name, self.novel))]
+        pool = self.shuffled(name for name in placeable for _ in range(3))[:count]
+        fitting: dict[str, list[int]] = {}
+        for name in pool:
+            if name not in fitting:
+                into = accepting(name, self.novel)
+                fitting[name] = [r for r, at in enumerate(kinds) if at in into]
         if not self.novel:
             return [(name, self.pick(fitting[name])) for name in pool]
         held_out = {name: [r for r in fitting[name] if (name, kinds[r]) in HELD_OUT] for name in pool}

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentrl.envs import core
+from agentrl.envs import core, registry
 from agentrl.envs.household.env import Household
 from agentrl.envs.household.tasks import SIZES, splits
 from agentrl.errors import UserError
@@ -51,6 +52,14 @@ def test_the_task_does_not_depend_on_arguments_or_seed():
     task = {"task": "medium-train-00123"}
     assert one.reset(seed=1, options=task) == other.reset(seed=2, options=task)
     assert one.max_turns == other.max_turns == 50
+
+
+@pytest.mark.parametrize("split", ["train", "seen", "unseen"])
+def test_a_seed_picks_from_the_split_in_the_name(split):
+    env = registry.make(f"agentrl/Household-v0:{split}", size="tiny+small", split="train")
+    tasks = [env.reset(seed=seed)[1]["task"] for seed in range(20)] + [env.reset()[1]["task"]]
+    assert all(re.fullmatch(rf"(tiny|small)-{split}-\d+", task) for task in tasks), tasks
+    assert registry.make("agentrl/Household-v0", split=split).reset(seed=0)[1]["task"].startswith(f"small-{split}-")
 
 
 def test_a_seed_picks_a_task_of_the_split():

@@ -10,7 +10,7 @@ import pytest
 
 from agentrl.envs.household.engine import Engine
 from agentrl.envs.household.expert import next_command
-from agentrl.envs.household.tasks import SIZES, SPLITS, layout_of, splits
+from agentrl.envs.household.tasks import SIZES, SPLITS, layout_of, most_turns, splits
 from agentrl.envs.household.world import CONTAINERS, HELD_OUT, KINDS, LOOK, ROOMS
 from agentrl.errors import UserError
 
@@ -129,6 +129,15 @@ def test_unseen_uses_known_words_but_no_known_sequence(train, unseen):
     assert known == 0  # by construction: the last or the taking command names a held-out pair
 
 
+def test_the_expert_keeps_to_the_bound_on_its_turns(train, unseen):
+    tight = 0
+    for layout in [*train[::4], *unseen]:
+        commands, _ = transcript(layout)
+        assert len(commands) <= most_turns(layout)
+        tight += len(commands) + 1 >= most_turns(layout)
+    assert tight > 100  # a bound that is always far off would prove little
+
+
 def test_a_task_is_the_same_in_every_process():
     code = (
         "from agentrl.envs.household.tasks import layout_of, SIZES\n"
@@ -158,3 +167,10 @@ def test_a_task_stays_what_it_was(task, digest):
     layout = layout_of(task)
     told = repr((layout.receptacles, layout.objects, layout.contents, layout.goal)).encode()
     assert hashlib.blake2b(told, digest_size=8).hexdigest() == digest
+
+
+def test_first_observations_stay_what_they_were():
+    """Hundreds of tasks at once, of every size and split."""
+    tasks = [task for size in SIZES for split in SPLITS for task in splits(size)[split][:50]]
+    told = "\n".join(f"{layout.intro} {layout.contents} {layout.goal.text}" for layout in map(layout_of, tasks))
+    assert hashlib.blake2b(told.encode(), digest_size=8).hexdigest() == "dd027a22bea5740c"
