@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sft": ("agentrl.cli.sft:sft", "Train a policy to imitate stored episodes."),
     "train": ("agentrl.cli.train:train", "Train a policy by reinforcement learning."),
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),
+    "credit": ("agentrl.cli.credit:app", "Say which turn earned what; check methods against numbers."),
 }
 
 # modules that an extra brings, for the hint where they are missing
@@ -44,7 +45,8 @@ agentrl new env maze && agentrl envs check maze.py:Maze-v0\n
 agentrl collect guess.py:Guess-v0 --policy expert --noise 0.3 -n 1000 -o demos/\n
 agentrl sft demos/ --from-scratch 1m -o policies/guess\n
 agentrl train guess.py:Guess-v0 --policy policies/guess -o runs/guess\n
-agentrl eval household-unseen --policy runs/guess -k 4 --json
+agentrl eval household-unseen --policy runs/guess -k 4 --json\n
+agentrl credit explain runs/guess --group 0 --estimators grpo,gigpo
 """
 
 
