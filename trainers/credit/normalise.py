@@ -79,3 +79,20 @@ def joint(*columns: Ints) -> Ints:
         _, code = np.unique(column, return_inverse=True)
         _, key = np.unique(key * (code.max(initial=0) + 1) + code, return_inverse=True)
     return key.astype(np.int64)
+
+
+def whitened(values: npt.ArrayLike, weight: npt.ArrayLike, eps: float = 1e-8) -> Floats:
+    """``(x - mean) / sqrt(var + eps)`` -> [K], each value counted ``weight`` [K] times (as many tokens as it has).
+
+    ``var`` has Bessel's correction, ``n / (n - 1)`` with ``n`` the sum of weights, as published token-level code has
+    it. Where no weight is known (all 0, as for scripted policies) every value counts once.
+    """
+    x, w = np.asarray(values, np.float64), np.asarray(weight, np.float64)
+    if not w.any():
+        w = np.ones(len(x))
+    n = w.sum()
+    if n <= 1:
+        return np.zeros(len(x))
+    centred = x - (w @ x) / n
+    result: Floats = centred / np.sqrt((w @ centred**2) / (n - 1) + eps)
+    return result

@@ -33,8 +33,14 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     "estimator": {
         "grpo": "agentrl.trainers.credit.grpo:grpo",
         "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
+        "rloo": "agentrl.trainers.credit.rloo:rloo",
+        "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
+        "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",
     },
-    "modulator": {},
+    "modulator": {
+        "clip": "agentrl.trainers.credit.clip:clip",
+        "whiten": "agentrl.trainers.credit.whiten:whiten",
+    },
 }
 # id -> the estimators it stands for; an option goes to each of them that has it
 ALIASES: dict[str, tuple[str, ...]] = {"gigpo": ("grpo", "gigpo-step")}

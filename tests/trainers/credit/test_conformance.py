@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agentrl.trainers.credit import TurnTable, assign, group_centred, joint
+from agentrl.trainers.credit import TurnTable, assign, group_centred, joint, returns_to_go
 from agentrl.trainers.credit.gigpo import anchor_groups
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -110,6 +110,42 @@ def test_gigpo(case: dict[str, Any]) -> None:
     found = to_case_order(anchor_groups(table, similarity), key)
     same = joint(found, np.array(expected["step_groups"]))
     assert len(np.unique(same)) == len(np.unique(found)) == len(np.unique(expected["step_groups"]))
+
+
+def of_outcomes(given: dict[str, Any], **columns: Any) -> TurnTable:
+    """One turn a trajectory, in the case's order."""
+    ids = [f"{i:03d}" for i in range(len(given["rewards"]))]
+    return TurnTable.from_arrays(
+        ids=ids, group=given["groups"], length=[1] * len(ids), reward=given["rewards"], **columns
+    )
+
+
+@pytest.mark.parametrize("case", cases("rloo"))
+def test_rloo(case: dict[str, Any]) -> None:
+    given = case["input"]
+    found = assign(of_outcomes(given), credit=[{"rloo": {"singleton": "raw", "zero_tol": 0.0}}]).advantages
+    close(found, case["expected"], case["tolerance"])
+
+
+@pytest.mark.parametrize("case", cases("reinforce_pp"))
+def test_reinforce_pp(case: dict[str, Any]) -> None:
+    given, expected = case["input"], case["expected"]
+    if case["op"] == "reinforce_pp_baseline":
+        table = of_outcomes(given, tokens=given["lengths"])
+        credit = assign(table, credit=[{"reinforce-pp-baseline": {"singleton": "raw", "zero_tol": 0.0}}])
+        close(credit.advantages, expected["adv"], case["tolerance"])
+        return
+    rewards, mask = np.array(given["token_rewards"]), np.array(given["mask"])
+    table = TurnTable.from_arrays(  # a token is a step here
+        ids=[f"{i:03d}" for i in range(len(rewards))],
+        group=["g"] * len(rewards),
+        length=[rewards.shape[1]] * len(rewards),
+        reward=rewards.ravel(),
+        tokens=mask.ravel(),
+    )
+    close(returns_to_go(table, given["gamma"]), np.ravel(expected["returns"]), case["tolerance"])
+    found = assign(table, credit=[{"reinforce-pp": {"gamma": given["gamma"]}}]).advantages
+    close(found * mask.ravel(), np.ravel(expected["adv"]), case["tolerance"])
 
 
 def test_group_centred_needs_no_table() -> None:
