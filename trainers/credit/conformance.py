@@ -72,7 +72,7 @@ def check(case: Mapping[str, Any]) -> str | None:
     """Why a case fails, in a line; None where it agrees."""
     from agentrl.trainers.credit.cases import OPS
 
-    name = str(case["op"]).partition("(")[0]  # what stands in brackets is a remark
+    name = str(case["op"]).partition("(")[0].strip()  # what stands in brackets is a remark
     if name not in OPS:
         return str(unknown("op", name, OPS))
     try:
