@@ -33,6 +33,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     "estimator": {
         "grpo": "agentrl.trainers.credit.grpo:grpo",
         "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
+        "hgpo": "agentrl.trainers.credit.hgpo:hgpo",
         "rloo": "agentrl.trainers.credit.rloo:rloo",
         "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",

@@ -112,6 +112,19 @@ def test_gigpo(case: dict[str, Any]) -> None:
     assert len(np.unique(same)) == len(np.unique(found)) == len(np.unique(expected["step_groups"]))
 
 
+@pytest.mark.parametrize("case", cases("hgpo"))
+def test_hgpo(case: dict[str, Any]) -> None:
+    given, expected = case["input"], case["expected"]
+    table, key = table_of(given["rows"])
+    names = {"K": "history", "alpha": "alpha", "gamma": "gamma", "base_group": "base_group"}
+    options = {names[name]: value for name, value in given.items() if name in names}
+    std = given.get("mode", "mean_std_norm") == "mean_std_norm"
+    found = assign(table, credit=[{"hgpo": {"std": std, "singleton": "raw", **options}}]).advantages
+    close(to_case_order(found, key), expected["adv"], case["tolerance"])
+    returns = to_case_order(returns_to_go(table, given.get("gamma", 0.95)), key)
+    close(returns, expected["step_returns"], case["tolerance"])
+
+
 def of_outcomes(given: dict[str, Any], **columns: Any) -> TurnTable:
     """One turn a trajectory, in the case's order."""
     ids = [f"{i:03d}" for i in range(len(given["rewards"]))]

@@ -122,6 +122,50 @@ def test_returns_equal_the_plain_loop_to_the_bit(batch: list[list[Episode]], gam
     assert returns_to_go(table_of(batch), gamma).tolist() == expected
 
 
+def hgpo_loop(
+    batch: list[list[Episode]], history: int, alpha: float, gamma: float, std: bool, base: bool
+) -> list[float]:
+    rows_of = grpo_loop(batch, std, rows=True, raw=False, coef=0.0)
+    out: list[float] = []
+    for group in batch:
+        level: dict[tuple[str, ...], list[float]] = {}
+        returns = []
+        for e in group:
+            for t in range(len(e)):
+                value = sum(gamma ** (u - t) * e[u][1] for u in range(t, len(e)))
+                keys = [tuple(s for s, _, _ in e[t - k + 1 : t + 1]) for k in range(1, min(history + 1, t + 1) + 1)]
+                returns.append((keys, value))
+                for key in keys:
+                    level.setdefault(key, []).append(value)
+        for keys, value in returns:
+            items = [(0, rows_of[len(out)])] if base else []
+            for key in keys:
+                sample = level[key]
+                mean = math.fsum(sample) / len(sample)
+                spread = math.sqrt(math.fsum((s - mean) ** 2 for s in sample) / len(sample))
+                if len(sample) > 1 and abs(value - mean) >= 1e-9:
+                    items.append((len(key), (value - mean) / (spread + 1e-6) if std else value - mean))
+            items = [(k, a) for k, a in items if a != 0]
+            weight = sum((k + 1) ** alpha for k, _ in items)
+            out.append(sum((k + 1) ** alpha * a for k, a in items) / (weight + 1e-6))
+    return out
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    batches,
+    st.integers(0, 4),
+    st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+    st.sampled_from([0.5, 1.0]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_hgpo(batch: list[list[Episode]], history: int, alpha: float, gamma: float, std: bool, base: bool) -> None:
+    options = {"history": history, "alpha": alpha, "gamma": gamma, "std": std, "base_group": base}
+    found = assign(table_of(batch), credit=[{"hgpo": options}]).advantages
+    np.testing.assert_allclose(found, hgpo_loop(batch, history, alpha, gamma, std, base), rtol=1e-8, atol=1e-8)
+
+
 words = st.lists(st.sampled_from(["you see", "a fridge", "a desk", "nothing", "on it"]), min_size=1, max_size=6)
 
 
