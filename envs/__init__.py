@@ -8,3 +8,9 @@ register(
     splits="agentrl.envs.household.tasks:splits",
     max_turns=50,
 )
+register(
+    "agentrl/KeyDoor-v0",
+    entry_point="agentrl.envs.keydoor.env:KeyDoor",
+    splits="agentrl.envs.keydoor.world:splits",
+    max_turns=20,
+)
