@@ -111,6 +111,10 @@ def _labelled(methods: Sequence[Bound]) -> tuple[tuple[str, Bound], ...]:
 def _require(table: TurnTable, method: Bound) -> None:
     for name in method.plugin.needs:
         column = getattr(table, name)
+        if name == "rewards" and not column:
+            raise UserError(f"{method.plugin.id} needs rewards by name, and the table has none")
+        if name in ("rewards", "parent"):  # -1 is a trajectory without a parent
+            continue
         missing = np.isnan(column) if column.dtype == np.float64 else column < 0 if column.dtype == np.int64 else None
         if missing is not None and missing.any():
             row = int(missing.argmax())
@@ -118,7 +122,7 @@ def _require(table: TurnTable, method: Bound) -> None:
             raise UserError(f"{method.plugin.id} needs {_PLAIN.get(name, name)}, and {where} has none")
 
 
-_PLAIN = {"anchor": "a state key", "entropy": "the entropies of sampled tokens"}
+_PLAIN = {"anchor": "a state key", "action": "an action", "entropy": "the entropies of sampled tokens"}
 
 
 def _checked(advantages: Any, table: TurnTable, label: str) -> Floats:

@@ -34,6 +34,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "grpo": "agentrl.trainers.credit.grpo:grpo",
         "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
         "hgpo": "agentrl.trainers.credit.hgpo:hgpo",
+        "salt": "agentrl.trainers.credit.salt:salt",
         "rloo": "agentrl.trainers.credit.rloo:rloo",
         "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,22 +12,32 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrl.errors import UserError
-from agentrl.types import Group, Observation, StopReason, Trajectory, Turn
+from agentrl.trainers.credit.columns import (
+    Anchor,
+    Bools,
+    Floats,
+    Ints,
+    action_of,
+    anchor_key,
+    fill_next,
+    intern,
+    parent_rows,
+    reject_duplicates,
+    reward_totals,
+    text_of,
+)
+from agentrl.types import Group, StopReason, Trajectory
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-Anchor = str | Callable[[Turn], Hashable]
+__all__ = ["COLUMNS", "Anchor", "Bools", "Floats", "Ints", "TurnTable"]
 
 
 @dataclass(frozen=True, eq=False)
 class TurnTable:
     """N turns of M trajectories, sorted by (task, group, trajectory id, turn); all arrays are read-only.
 
-    Missing values are nan (``entropy``) or -1 (``anchor``). Interned columns (``anchor``, ``observation``, ``group``,
-    ``task``) compare for equality only; ``anchor`` and ``observation`` count over the whole table, so methods that
-    compare within a group combine them with ``group``.
+    Missing values are nan (``entropy``) or -1 (``anchor``, ``action``). Interned columns (``anchor``, ``next_anchor``,
+    ``action``, ``observation``, ``group``, ``task``) compare for equality only; those of turns count over the whole
+    table, so methods that compare within a group combine them with ``group``.
     """
 
     # one entry a turn [N]
@@ -38,6 +47,8 @@ class TurnTable:
     penalty: Floats  # taken off a row's own score and return, after discounting; see invalid_penalty.py
     valid: Bools
     anchor: Ints  # turns with equal anchors are comparable
+    next_anchor: Ints  # the next turn's anchor; after the last turn that of a win or a loss, -1 where it was cut short
+    action: Ints  # what was done, tool calls as JSON with sorted keys; the text where it was not an action
     observation: Ints  # index into ``texts``
     tokens: Ints  # sampled tokens
     entropy: Floats  # mean over the sampled tokens, in nats
@@ -46,14 +57,18 @@ class TurnTable:
 
     # one entry a trajectory [M]
     group: Ints
-    task: Ints
+    task: Ints  # index into ``task_names``
     outcome: Floats  # the total reward
     success: Bools
     length: Ints  # turns
     ended: npt.NDArray[np.str_]  # a StopReason
+    parent: Ints  # row of the trajectory this one was branched from, -1 for none
+    branch_turn: Ints  # how many turns, from the first, it shares with its parent
     ids: tuple[str, ...]
 
+    rewards: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name, totals [M]
     texts: tuple[str, ...] = ()  # distinct observations
+    task_names: tuple[str, ...] = ()  # distinct tasks, the same from one table to the next
     excluded: Mapping[str, str] = dataclasses.field(default_factory=dict)  # trajectory id -> why it is not here
 
     def __post_init__(self) -> None:
@@ -61,6 +76,7 @@ class TurnTable:
             self._freeze(name, dtype, len(self.trajectory))
         for name, dtype in _PER_TRAJECTORY.items():
             self._freeze(name, dtype, len(self.ids))
+        object.__setattr__(self, "rewards", {name: _frozen(name, r, len(self.ids)) for name, r in self.rewards.items()})
         for name in ("reward", "penalty"):
             self._finite(name, lambda i: f", turn {self.turn[i]}", self.trajectory)
         self._finite("outcome", lambda i: "", np.arange(len(self.ids)))
@@ -95,7 +111,7 @@ class TurnTable:
         out of every statistic and named in ``excluded``. ``anchor``: what makes two turns comparable: ``state_key``,
         ``observation`` (as the published GiGPO code has it) or a function of a turn; turns without one get -1.
         """
-        key = _anchor(anchor)
+        key = anchor_key(anchor)
         kept: list[tuple[Group, Trajectory]] = []
         excluded: dict[str, str] = {}
         for group in groups:
@@ -118,11 +134,15 @@ class TurnTable:
             reward=[turn.reward for turn in turns],
             valid=[turn.valid for turn in turns],
             anchor=[key(turn) for turn in turns],
-            observation=[_text(turn.observation) for turn in turns],
+            action=[action_of(turn) for turn in turns],
+            observation=[text_of(turn.observation) for turn in turns],
             tokens=[len(turn.completion_ids) for turn in turns],
             entropy=[float(np.mean(turn.entropies)) if len(turn.entropies) else np.nan for turn in turns],
             tool_calls=[len(turn.tool_calls) for turn in turns],
             cost=[sum(call.cost for call in turn.tool_calls) for turn in turns],
+            parent=[None if t.parent in excluded else t.parent for _, t in kept],
+            branch_turn=[t.branch_turn or 0 for _, t in kept],
+            rewards=reward_totals([t for _, t in kept]),
             excluded=excluded,
         )
 
@@ -139,6 +159,11 @@ class TurnTable:
         success: Sequence[bool] | None = None,
         ended: Sequence[str] | None = None,
         anchor: Sequence[Hashable | None] | None = None,
+        next_anchor: Sequence[Hashable | None] | None = None,
+        action: Sequence[Hashable | None] | None = None,
+        parent: Sequence[str | None] | None = None,
+        branch_turn: Sequence[int] | None = None,
+        rewards: Mapping[str, Sequence[float]] | None = None,
         observation: Sequence[str] | None = None,
         excluded: Mapping[str, str] | None = None,
         **columns: Any,
@@ -146,12 +171,13 @@ class TurnTable:
         """A table from columns in any order of trajectories: ``ids, group, length ...`` [M], the rest [N].
 
         Turns lie trajectory after trajectory, in time order. Left out: ``outcome`` is the sum of rewards, ``success``
-        a positive outcome, ``task`` the group; ``columns`` are penalty, valid, tokens, entropy, tool_calls, cost.
-        Raises UserError for a reward or outcome that is nan or infinite (naming trajectory and turn), a trajectory
-        id that occurs twice, and a trajectory without turns.
+        a positive outcome, ``task`` the group, ``next_anchor`` the anchor of the turn after; ``parent`` holds ids,
+        ``rewards`` one [M] a name; ``columns`` are penalty, valid, tokens, entropy, tool_calls, cost. Raises UserError
+        for a reward or outcome that is nan or infinite (naming trajectory and turn), a trajectory id that occurs
+        twice, a trajectory without turns and a parent that cannot be one.
         """
         m, lengths = len(ids), np.asarray(length, np.int64)
-        _reject_duplicates(ids)
+        reject_duplicates(ids)
         if m and lengths.min() < 1:
             raise UserError(f"trajectory {ids[int(lengths.argmin())]!r} has no turns")
         tasks: Sequence[Any] = group if task is None else task
@@ -162,10 +188,21 @@ class TurnTable:
         row = np.repeat(first[order], lengths[order]) + turn
         n = len(row)
 
-        rewards = np.asarray(reward, np.float64)
-        totals = np.bincount(np.repeat(np.arange(m), lengths), rewards, m) if outcome is None else outcome
+        step = np.asarray(reward, np.float64)
+        totals = np.bincount(np.repeat(np.arange(m), lengths), step, m) if outcome is None else outcome
         outcomes = np.asarray(totals, np.float64)[order]
+        won = outcomes > 0 if success is None else np.asarray(success, bool)[order]
+        stops = np.asarray(ended if ended is not None else [StopReason.TERMINATED.value] * m, np.str_)[order]
+        groups = intern([(tasks[k], group[k]) for k in order], {})
+        above = [parent[k] for k in order] if parent is not None else [None] * m
+        shared = np.asarray(branch_turn if branch_turn is not None else [0] * m, np.int64)[order]
+        states = [anchor[i] for i in row] if anchor is not None else [None] * n
+        after = [next_anchor[i] for i in row] if next_anchor is not None else [None] * n
+        if anchor is not None:
+            fill_next(after, states, np.cumsum(lengths[order]) - 1, won, stops)
+        numbers: dict[Hashable, int] = {}
         texts: dict[Hashable, int] = {}
+        names: dict[Hashable, int] = {}
         defaults = {"penalty": 0.0, "valid": True, "tokens": 0, "entropy": np.nan, "tool_calls": 0, "cost": 0.0}
         given = {k: np.asarray(columns.get(k, np.full(n, v)))[row] for k, v in defaults.items()}
         if stray := set(columns) - set(defaults):
@@ -173,17 +210,23 @@ class TurnTable:
         return cls(
             trajectory=trajectory,
             turn=turn,
-            reward=rewards[row],
-            anchor=_intern([anchor[i] for i in row] if anchor is not None else [None] * n, {}),
-            observation=_intern([observation[i] for i in row] if observation is not None else [None] * n, texts),
-            group=_intern([(tasks[k], group[k]) for k in order], {}),
-            task=_intern([tasks[k] for k in order], {}),
+            reward=step[row],
+            anchor=intern(states, numbers),
+            next_anchor=intern(after, numbers),
+            action=intern([action[i] for i in row] if action is not None else [None] * n, {}),
+            observation=intern([observation[i] for i in row] if observation is not None else [None] * n, texts),
+            group=groups,
+            task=intern([str(tasks[k]) for k in order], names),
             outcome=outcomes,
-            success=outcomes > 0 if success is None else np.asarray(success, bool)[order],
+            success=won,
             length=lengths[order],
-            ended=np.asarray(ended if ended is not None else [StopReason.TERMINATED.value] * m, np.str_)[order],
+            ended=stops,
+            parent=parent_rows([ids[k] for k in order], above, lengths[order], shared, groups),
+            branch_turn=shared,
             ids=tuple(ids[k] for k in order),
+            rewards={name: np.asarray(values, np.float64)[order] for name, values in (rewards or {}).items()},
             texts=tuple(str(text) for text in texts),
+            task_names=tuple(str(name) for name in names),
             excluded=dict(excluded or {}),
             **given,
         )
@@ -193,11 +236,7 @@ class TurnTable:
         return {name: k for k, name in enumerate(self.ids)}
 
     def _freeze(self, name: str, dtype: type, length: int) -> None:
-        column: npt.NDArray[Any] = np.asarray(getattr(self, name), dtype).view()
-        if column.shape != (length,):
-            raise ValueError(f"column {name} of a turn table needs shape ({length},), not {column.shape}")
-        column.setflags(write=False)
-        object.__setattr__(self, name, column)
+        object.__setattr__(self, name, _frozen(name, getattr(self, name), length, dtype))
 
     def _finite(self, name: str, turn: Callable[[int], str], trajectory: Ints) -> None:
         column = getattr(self, name)
@@ -213,6 +252,8 @@ _PER_TURN: dict[str, type] = {
     "penalty": np.float64,
     "valid": np.bool_,
     "anchor": np.int64,
+    "next_anchor": np.int64,
+    "action": np.int64,
     "observation": np.int64,
     "tokens": np.int64,
     "entropy": np.float64,
@@ -226,30 +267,15 @@ _PER_TRAJECTORY: dict[str, type] = {
     "success": np.bool_,
     "length": np.int64,
     "ended": np.str_,
+    "parent": np.int64,
+    "branch_turn": np.int64,
 }
-COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY)
+COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, "rewards")
 
 
-def _anchor(anchor: Anchor) -> Callable[[Turn], Hashable]:
-    if callable(anchor):
-        return anchor
-    if anchor == "state_key":
-        return lambda turn: turn.state_key or None
-    if anchor == "observation":
-        return lambda turn: _text(turn.observation)
-    raise UserError(f"anchor must be state_key, observation or a function of a turn, not {anchor!r}")
-
-
-def _text(observation: Observation) -> str:
-    return observation if isinstance(observation, str) else json.dumps(observation, sort_keys=True, ensure_ascii=False)
-
-
-def _intern(values: Iterable[Hashable | None], seen: dict[Hashable, int]) -> Ints:
-    """Number values in the order of their first appearance; None becomes -1. ``seen`` is filled."""
-    return np.array([-1 if v is None else seen.setdefault(v, len(seen)) for v in values], np.int64)
-
-
-def _reject_duplicates(ids: Sequence[str]) -> None:
-    if len(set(ids)) != len(ids):
-        twice = next(name for k, name in enumerate(ids) if name in ids[:k])
-        raise UserError(f"trajectory id {twice!r} occurs twice")
+def _frozen(name: str, values: npt.ArrayLike, length: int, dtype: type = np.float64) -> npt.NDArray[Any]:
+    column: npt.NDArray[Any] = np.asarray(values, dtype).view()
+    if column.shape != (length,):
+        raise ValueError(f"column {name} of a turn table needs shape ({length},), not {column.shape}")
+    column.setflags(write=False)
+    return column

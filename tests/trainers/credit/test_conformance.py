@@ -11,6 +11,7 @@ import pytest
 
 from agentrl.trainers.credit import TurnTable, assign, group_centred, joint, returns_to_go
 from agentrl.trainers.credit.gigpo import anchor_groups
+from agentrl.trainers.credit.salt import merged, steps
 
 CASES = Path(__file__).parents[2] / "cases"
 
@@ -123,6 +124,36 @@ def test_hgpo(case: dict[str, Any]) -> None:
     close(to_case_order(found, key), expected["adv"], case["tolerance"])
     returns = to_case_order(returns_to_go(table, given.get("gamma", 0.95)), key)
     close(returns, expected["step_returns"], case["tolerance"])
+
+
+@pytest.mark.parametrize("case", cases("salt"))
+def test_salt(case: dict[str, Any]) -> None:
+    given, expected = case["input"], case["expected"]
+    trajectories = given["trajectories"]
+    flat = [step for t in trajectories for step in t["steps"]]
+    table = TurnTable.from_arrays(
+        ids=[f"{i:03d}" for i in range(len(trajectories))],
+        group=[t["group"] for t in trajectories],
+        length=[len(t["steps"]) for t in trajectories],
+        outcome=[t["reward"] for t in trajectories],
+        reward=[0.0] * len(flat),
+        valid=[step.get("mergeable", True) for step in flat],
+        anchor=[step["s"] for step in flat],
+        action=[step["a"] for step in flat],
+        next_anchor=[step["s2"] for step in flat],
+    )
+    history, counting = given.get("history", 0), given.get("count", "occurrence")
+    step, known = steps(table, history)
+    votes = known & table.valid
+    if given["base"] == "given":
+        own = np.array([t["adv"] for t in trajectories])[table.trajectory]
+        found = merged(own, step, votes, table.trajectory, counting)
+    else:
+        options = {"base": given["base"].replace("_", "-"), "history": history, "counting": counting}
+        found = assign(table, credit=[{"salt": options}]).advantages
+    close(found, [a for row in expected["adv"] for a in row], case["tolerance"])
+    makers = [set(table.trajectory[votes & (step == s)]) for s in np.unique(step[votes])]
+    assert sum(len(m) > 1 for m in makers) == expected["num_merged_edges"]
 
 
 def of_outcomes(given: dict[str, Any], **columns: Any) -> TurnTable:

@@ -166,6 +166,60 @@ def test_hgpo(batch: list[list[Episode]], history: int, alpha: float, gamma: flo
     np.testing.assert_allclose(found, hgpo_loop(batch, history, alpha, gamma, std, base), rtol=1e-8, atol=1e-8)
 
 
+Step = tuple[str, str, bool]  # (state, action, valid)
+walks = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.booleans()), min_size=1, max_size=5)
+walked = st.lists(
+    st.lists(st.tuples(walks, st.sampled_from([0.0, 1.0]), st.booleans()), min_size=1, max_size=4),
+    min_size=1,
+    max_size=3,
+)
+
+
+def salt_loop(batch: list[list[tuple[list[Step], float, bool]]], history: int, once: bool) -> list[float]:
+    out = []
+    for group in batch:
+        outcomes = [outcome for _, outcome, _ in group]
+        own = [scaled(x, outcomes, std=True, lone=0.0) for x in outcomes]
+        paths = []
+        for walk, outcome, cut in group:
+            end = "won" if outcome > 0 else "cut" if cut else "lost"
+            states = [s for s, _, _ in walk] + [end]
+            paths.append([(states[t], walk[t][1], states[t + 1]) for t in range(len(walk))])
+        made: dict[object, list[tuple[int, float]]] = {}
+        keys = []
+        for i, (walk, _, _) in enumerate(group):
+            for t, (_, _, valid) in enumerate(walk):
+                key = tuple(paths[i][max(0, t - history) : t + 1]) if valid and paths[i][t][2] != "cut" else None
+                keys.append((i, key))
+                if key is not None and not (once and any(j == i for j, _ in made.get(key, []))):
+                    made.setdefault(key, []).append((i, own[i]))
+        for i, key in keys:
+            votes = [a for _, a in made[key]] if key is not None else [own[i]]
+            out.append(math.fsum(votes) / len(votes))
+    return out
+
+
+@settings(max_examples=300, deadline=None)
+@given(walked, st.integers(0, 3), st.booleans())
+def test_salt(batch: list[list[tuple[list[Step], float, bool]]], history: int, once: bool) -> None:
+    flat = [(g, k, *episode) for g, group in enumerate(batch) for k, episode in enumerate(group)]
+    steps = [step for _, _, walk, _, _ in flat for step in walk]
+    table = TurnTable.from_arrays(
+        ids=[f"{g}-{k}" for g, k, *_ in flat],
+        group=[str(g) for g, *_ in flat],
+        length=[len(walk) for _, _, walk, _, _ in flat],
+        outcome=[outcome for *_, outcome, _ in flat],
+        ended=["truncated" if cut else "terminated" for *_, cut in flat],
+        reward=[0.0] * len(steps),
+        anchor=[s for s, _, _ in steps],
+        action=[a for _, a, _ in steps],
+        valid=[v for _, _, v in steps],
+    )
+    options: dict[str, Any] = {"history": history, "counting": "trajectory" if once else "occurrence"}
+    found = assign(table, credit=[{"salt": options}]).advantages
+    np.testing.assert_allclose(found, salt_loop(batch, history, once), rtol=1e-8, atol=1e-8)
+
+
 words = st.lists(st.sampled_from(["you see", "a fridge", "a desk", "nothing", "on it"]), min_size=1, max_size=6)
 
 

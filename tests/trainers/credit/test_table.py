@@ -5,7 +5,7 @@ import pytest
 
 from agentrl.errors import UserError
 from agentrl.trainers.credit import TurnTable, assign
-from agentrl.types import Group, StopReason, Task, ToolRecord, Trajectory, Turn
+from agentrl.types import Group, StopReason, Task, ToolCall, ToolRecord, Trajectory, Turn
 
 
 def turn(state: str, reward: float = 0.0, **more: object) -> Turn:
@@ -91,6 +91,54 @@ def test_anchors_by_choice() -> None:
 def test_an_id_that_occurs_twice_is_refused() -> None:
     with pytest.raises(UserError, match="trajectory id 'a' occurs twice"):
         TurnTable.from_groups([group("g", trajectory("a", turn("s")), trajectory("a", turn("s")))])
+
+
+def test_actions_are_equal_where_they_do_the_same() -> None:
+    one = turn("s", action=ToolCall("buy", item="milk", count=2))
+    two = turn("s", action=[ToolCall("buy", count=2, item="milk")])
+    said, same = turn("s", action="go  to the\u00a0desk"), turn("s", action="go to the desk")
+    unparsed = turn("s", text="um", valid=False)
+    table = TurnTable.from_groups([group("g", trajectory("a", one, two, said, same, unparsed))])
+    assert table.action.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_the_state_after_a_turn() -> None:
+    won = trajectory("a", turn("s"), turn("t", 1.0), success=True)
+    lost = trajectory("b", turn("s"), turn("t"))
+    cut = trajectory("c", turn("t"), turn("s"), stop=StopReason.MAX_TURNS)
+    table = TurnTable.from_groups([group("g", won, lost, cut)])
+    s, t = table.anchor[:2]
+    after = table.next_anchor
+    assert after[[0, 2, 4]].tolist() == [t, t, s]
+    assert after[5] == -1
+    assert len({int(after[1]), int(after[3]), int(s), int(t)}) == 4  # a win, a loss and the two states
+
+
+def test_rewards_by_name_and_tasks_by_name() -> None:
+    one = trajectory("a", turn("s"), Turn("o", state_key="t", rewards={"env": 1.0, "format": 0.5}))
+    table = TurnTable.from_groups([group("g", trajectory("b", turn("s", 2.0)), one)])
+    assert {name: r.tolist() for name, r in table.rewards.items()} == {"env": [1.0, 2.0], "format": [0.5, 0.0]}
+    assert table.task_names == ("('Maze-v0#1', '()')",)
+
+
+def test_branches_and_parents_that_cannot_be() -> None:
+    root = trajectory("r", turn("s"), turn("t"))
+
+    def branched(id: str, parent: str, after: int) -> Trajectory:
+        return trajectory(id, turn("s"), turn("t"), parent=parent, branch_turn=after)
+
+    table = TurnTable.from_groups([group("g", root, branched("a", "r", 1))])
+    assert table.parent.tolist() == [1, -1]
+    assert table.branch_turn.tolist() == [1, 0]
+    failed = trajectory("f", turn("s"), stop=StopReason.ENV_ERROR)
+    assert TurnTable.from_groups([group("g", failed, branched("a", "f", 1))]).parent.tolist() == [-1]
+    for broken, message in [
+        ([root, branched("a", "x", 1)], "trajectory 'a' was branched from 'x', which is not in its group"),
+        ([root, branched("a", "r", 3)], "trajectory 'a' was branched from 'r' after 3 turns, but they have 2 and 2"),
+        ([branched("a", "b", 1), branched("b", "a", 1), root], "trajectory 'a' is its own ancestor"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            TurnTable.from_groups([group("g", *broken)])
 
 
 def test_an_empty_table_gives_empty_advantages() -> None:

@@ -1,0 +1,97 @@
+"""How the columns of a turn table are read off played episodes."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Hashable, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from agentrl.errors import UserError
+from agentrl.types import Observation, StopReason, Trajectory, Turn
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+Anchor = str | Callable[[Turn], Hashable]
+
+
+def anchor_key(anchor: Anchor) -> Callable[[Turn], Hashable]:
+    if callable(anchor):
+        return anchor
+    if anchor == "state_key":
+        return lambda turn: turn.state_key or None
+    if anchor == "observation":
+        return lambda turn: text_of(turn.observation)
+    raise UserError(f"anchor must be state_key, observation or a function of a turn, not {anchor!r}")
+
+
+def text_of(observation: Observation) -> str:
+    return observation if isinstance(observation, str) else json.dumps(observation, sort_keys=True, ensure_ascii=False)
+
+
+def intern(values: Iterable[Hashable | None], seen: dict[Hashable, int]) -> Ints:
+    """Number values in the order of their first appearance; None becomes -1. ``seen`` is filled."""
+    return np.array([-1 if v is None else seen.setdefault(v, len(seen)) for v in values], np.int64)
+
+
+def reject_duplicates(ids: Sequence[str]) -> None:
+    if len(set(ids)) != len(ids):
+        twice = next(name for k, name in enumerate(ids) if name in ids[:k])
+        raise UserError(f"trajectory id {twice!r} occurs twice")
+
+
+def action_of(turn: Turn) -> str:
+    """The same text for the same action: spaces and Unicode forms made equal, tool arguments sorted."""
+    if turn.action is None:
+        return _plain(turn.text)
+    if isinstance(turn.action, str):
+        return _plain(turn.action)
+    calls = turn.action if isinstance(turn.action, list) else [turn.action]
+    return json.dumps([[call.name, call.arguments] for call in calls], sort_keys=True, default=repr)
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def fill_next(
+    after: list[Hashable | None], states: Sequence[Hashable | None], last: Ints, won: Bools, stops: npt.NDArray[np.str_]
+) -> None:
+    """Where the state after a turn was not given: the next turn's, or after a last turn a win or a loss."""
+    ends = dict(zip(last.tolist(), zip(won.tolist(), stops.tolist(), strict=True), strict=True))
+    for i, given in enumerate(after):
+        if given is None and i not in ends:
+            after[i] = states[i + 1]
+        elif given is None and (ends[i][0] or ends[i][1] == StopReason.TERMINATED):
+            after[i] = ("end", "win" if ends[i][0] else "loss")
+
+
+def parent_rows(ids: Sequence[str], parents: Sequence[str | None], lengths: Ints, shared: Ints, group: Ints) -> Ints:
+    """[M] the row of each parent, -1 for None. Raises UserError for one that cannot be, naming both."""
+    index = {name: k for k, name in enumerate(ids)}
+    rows = np.full(len(ids), -1, np.int64)
+    for k, parent in enumerate(parents):
+        if parent is None:
+            continue
+        what = f"trajectory {ids[k]!r} was branched from {parent!r}"
+        up = rows[k] = index.get(parent, -1)
+        if up < 0 or group[up] != group[k]:
+            raise UserError(f"{what}, which is not in its group")
+        if not 0 <= shared[k] <= min(lengths[k], lengths[up]):
+            raise UserError(f"{what} after {shared[k]} turns, but they have {lengths[k]} and {lengths[up]}")
+    ancestor = rows
+    for _ in range(len(ids).bit_length()):  # each round looks twice as far up
+        ancestor = np.where(ancestor >= 0, ancestor[ancestor], -1)
+    if len(circle := ancestor[ancestor >= 0]):
+        raise UserError(f"trajectory {ids[circle.min()]!r} is its own ancestor: its parents form a circle")
+    return rows
+
+
+def reward_totals(trajectories: Sequence[Trajectory]) -> dict[str, list[float]]:
+    """[M] the sum of each named reward; a trajectory without that name got 0."""
+    names = dict.fromkeys(name for t in trajectories for turn in t.turns for name in turn.rewards)
+    return {name: [sum(turn.rewards.get(name, 0.0) for turn in t.turns) for t in trajectories] for name in names}
