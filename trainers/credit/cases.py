@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from agentrl.trainers.credit import allocation, branching, gae
 from agentrl.trainers.credit.assign import assign
 from agentrl.trainers.credit.gigpo import anchor_groups
 from agentrl.trainers.credit.normalise import returns_to_go
@@ -111,6 +112,54 @@ def gigpo(
     }
 
 
+def seg_entropy(**given: Any) -> float:
+    return branching.seg_entropy(**given, mode="sum_topk")
+
+
+def paper_decide(**given: Any) -> tuple[float, bool]:
+    return branching.paper_decide(consecutive=given.pop("l", 0), **given)
+
+
+def branch_round(
+    active: list[int],
+    h_now: dict[str, float],
+    h_init: dict[str, float],
+    count: int,
+    M: int,
+    beam: int,
+    us: list[float],
+) -> dict[str, Any]:
+    """``us``: the uniforms in the order of their use, for ARPO's rule at its defaults."""
+    uniforms = iter(us)
+
+    def decide(rollout: int, u: float) -> bool:
+        return branching.arpo_decide(u, h_now[str(rollout)] - h_init[str(rollout)])
+
+    sources = branching.branch_round(active, decide, lambda rollout, attempt: next(uniforms), count, M, beam)
+    return {"sources": sources, "count": count + len(sources)}
+
+
+def aepo_budget(**given: Any) -> dict[str, Any]:
+    return dict(zip(("real", "code"), allocation.aepo_budget(**given), strict=True))
+
+
+def trace_root_alloc(**given: Any) -> dict[str, Any]:
+    return dict(zip(("alloc", "objective"), allocation.trace_root_alloc(**given), strict=True))
+
+
+def trace_prefix_alloc(**given: Any) -> dict[str, Any]:
+    return dict(zip(("k", "objective"), allocation.trace_prefix_alloc(**given), strict=True))
+
+
+def gae_turn(turn_rewards: list[float], turn_values: list[float], **options: float) -> dict[str, Any]:
+    return dict(zip(("adv", "returns"), gae.gae_turn(turn_rewards, turn_values, **options), strict=True))
+
+
+def gae_token(mask: list[list[int]], **given: Any) -> dict[str, Any]:
+    advantages, returns = gae.gae_token(mask=mask, **given)
+    return {"adv_raw": advantages, "returns": returns, "adv_white": gae.whitened_tokens(advantages, mask)}
+
+
 def _episode(mode: str, cross_steps: bool) -> dict[str, Any]:
     statistics = "rows" if cross_steps else "trajectories"
     return {"std": mode == "mean_std_norm", "statistics": statistics, "singleton": "raw", "zero_tol": 0.0}
@@ -126,8 +175,37 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
+def ppo_agg(loss: list[list[float]], mask: list[list[int]], mode: str) -> float:
+    from agentrl.trainers.losses import cases
+
+    return cases.ppo_agg(loss, mask, mode)
+
+
+def aepo_tokens(**given: Any) -> dict[str, Any]:
+    from agentrl.trainers.losses import cases
+
+    return cases.aepo_tokens(**given)
+
+
 OPS: dict[str, Callable[..., Any]] = {
     "grpo": grpo,
     "rows_group_norm": rows_group_norm,
     "gigpo": gigpo,
+    "seg_entropy": seg_entropy,
+    "arpo_decide": branching.arpo_decide,
+    "arpo_prob": branching.arpo_prob,
+    "arpo_reward": branching.arpo_reward,
+    "aepo_decide": branching.aepo_decide,
+    "paper_decide": paper_decide,
+    "branch_round": branch_round,
+    "aepo_budget": aepo_budget,
+    "trace_root_value": allocation.trace_root_value,
+    "trace_prefix_value": allocation.trace_prefix_value,
+    "trace_root_alloc": trace_root_alloc,
+    "trace_prefix_alloc": trace_prefix_alloc,
+    "trace_tree_target": allocation.trace_tree_target,
+    "gae_turn": gae_turn,
+    "gae_token": gae_token,
+    "ppo_agg": ppo_agg,
+    "aepo_tokens": aepo_tokens,
 }

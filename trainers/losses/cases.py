@@ -1,0 +1,73 @@
+"""Ops of the case files that are losses; see :mod:`agentrl.trainers.credit.cases`, which imports this when asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from agentrl.errors import unknown
+from agentrl.trainers.batching import Sample
+from agentrl.trainers.losses.aepo import aepo_clip, entropy_aware
+from agentrl.trainers.losses.aggregate import set_weights
+from agentrl.trainers.losses.ppo import ppo_clip
+
+# the published names of the aggregations, in ours
+MODES = {
+    "token-mean": "token",
+    "seq-mean-token-sum": "sequence-sum",
+    "seq-mean-token-mean": "sequence",
+    "seq-mean-token-sum-norm": "sequence-sum",
+}
+
+
+def ppo_agg(loss: list[list[float]], mask: list[list[int]], mode: str) -> float:
+    """One number from token losses. The last mode divides by the padded width alone, whence its constant."""
+    if mode not in MODES:
+        raise unknown("loss aggregation", mode, MODES)
+    sampled = np.array(mask, bool)
+    rows, width = sampled.shape
+    samples = [_sample(np.where(row, i, -1), i) for i, row in enumerate(sampled)]
+    set_weights(samples, MODES[mode], width / rows if mode.endswith("norm") else 1.0)
+    return float(sum(float(s.weight @ np.asarray(row)) for s, row in zip(samples, loss, strict=True)))
+
+
+def aepo_tokens(
+    adv: list[list[float]],
+    logp: list[list[float]],
+    old: list[list[float]],
+    entropy: list[list[float]],
+    mask: list[list[int]],
+    lo: float = 0.2,
+    hi: float = 0.2,
+    c: float = 3.0,
+    ent_adv: bool = True,
+    keep_grad: bool = True,
+) -> dict[str, Any]:
+    """Advantages, losses and their gradients by the log-probabilities; each [B, L], 0 where the mask is.
+
+    Published code has no tolerance for equal entropies, so nor has this (``zero_tol=0``). The case of equal entropies
+    holds what float64 rounding makes of that; at our default the advantages stay as they are.
+    """
+    sampled = np.array(mask, bool)
+    gain = np.array(adv, np.float64)[sampled]
+    if ent_adv:
+        gain = entropy_aware(gain, np.array(entropy, np.float64)[sampled], zero_tol=0.0)
+    new = torch.tensor(np.array(logp, np.float64)[sampled], requires_grad=True)
+    before = torch.tensor(np.array(old, np.float64)[sampled])
+    clip = aepo_clip if keep_grad else ppo_clip
+    loss = clip(new, before, torch.tensor(gain), lo, hi, c)
+    (gradient,) = torch.autograd.grad(loss.sum(), new)
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        out = np.zeros(sampled.shape)
+        out[sampled] = values
+        return out
+
+    return {"adv": spread(gain), "loss": spread(loss.detach().numpy()), "grad": spread(gradient.numpy())}
+
+
+def _sample(turn: np.ndarray, trajectory: int) -> Sample:
+    ids, zeros = turn.astype(np.int32), np.zeros(len(turn), np.float32)
+    return Sample(ids, (turn >= 0).astype(np.float32), zeros, zeros, ids, trajectory)
