@@ -38,6 +38,8 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "rloo": "agentrl.trainers.credit.rloo:rloo",
         "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",
+        "tree-hard": "agentrl.trainers.credit.tree_hard:tree_hard",
+        "treepo": "agentrl.trainers.credit.treepo:treepo",
     },
     "modulator": {
         "clip": "agentrl.trainers.credit.clip:clip",

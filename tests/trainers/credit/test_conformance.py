@@ -156,6 +156,49 @@ def test_salt(case: dict[str, Any]) -> None:
     assert sum(len(m) > 1 for m in makers) == expected["num_merged_edges"]
 
 
+def of_paths(paths: list[list[str]], **columns: Any) -> TurnTable:
+    """A table of a case's tree: a node is a turn, and a trajectory's parent shares the longest beginning with it."""
+    parents, shared = [], []
+    for k, path in enumerate(paths):
+        alike = [sum(path[: d + 1] == other[: d + 1] for d in range(len(path))) for other in paths[:k]]
+        parents.append(f"{int(np.argmax(alike)):03d}" if max(alike, default=0) else None)
+        shared.append(max(alike, default=0))
+    return TurnTable.from_arrays(
+        ids=[f"{k:03d}" for k in range(len(paths))],
+        group=["g"] * len(paths),
+        length=[len(path) for path in paths],
+        reward=[0.0] * sum(map(len, paths)),
+        parent=parents,
+        branch_turn=shared,
+        **columns,
+    )
+
+
+@pytest.mark.parametrize("case", cases("treepo"))
+def test_treepo(case: dict[str, Any]) -> None:
+    given, expected = case["input"], case["expected"]
+    lengths = given.get("lengths", [1] * len(given["rewards"]))
+    paths = [path[1:] for path in given["paths"]]  # the root is the prompt, not a turn
+    tokens = [n if turn == 0 else 0 for path, n in zip(paths, lengths, strict=True) for turn in range(len(path))]
+    table = of_paths(paths, outcome=given["rewards"], tokens=tokens)
+    options = {k: v for k, v in given.items() if k in ("strategy", "drop_zero_std")} | {"singleton": "raw"}
+    raw = assign(table, credit=[{"treepo": {"scale": False, **options}}]).advantages[table.start]
+    close(raw, expected["raw"], case["tolerance"])
+    if "white" in expected:
+        white = assign(table, credit=[{"treepo": options}]).advantages[table.start]
+        close(white, expected["white"], case["tolerance"])
+
+
+@pytest.mark.parametrize("case", [case for case in cases("arpo_branch") if case.values[0]["op"] == "arpo_hard_adv"])
+def test_tree_hard(case: dict[str, Any]) -> None:
+    given, expected = case["input"], case["expected"]
+    table = of_paths(given["paths"], outcome=given["rewards"])
+    found = assign(table, credit=[{"tree-hard": {"singleton": "raw", "zero_tol": 0.0}}]).advantages
+    close(assign(table).advantages[table.start], expected["traj_adv"], case["tolerance"])
+    nodes = [node for path in given["paths"] for node in path]
+    close(found, [expected["seg_adv"][node] for node in nodes], case["tolerance"])
+
+
 def of_outcomes(given: dict[str, Any], **columns: Any) -> TurnTable:
     """One turn a trajectory, in the case's order."""
     ids = [f"{i:03d}" for i in range(len(given["rewards"]))]
