@@ -28,7 +28,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 # id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {
     "transform": {
+        "alp": "agentrl.trainers.credit.alp:alp",
         "invalid-penalty": "agentrl.trainers.credit.invalid_penalty:invalid_penalty",
+        "otc": "agentrl.trainers.credit.otc:otc",
+        "otc-cosine": "agentrl.trainers.credit.otc_cosine:otc_cosine",
+        "overlong": "agentrl.trainers.credit.overlong:overlong",
+        "tool-price": "agentrl.trainers.credit.tool_price:tool_price",
     },
     "estimator": {
         "grpo": "agentrl.trainers.credit.grpo:grpo",

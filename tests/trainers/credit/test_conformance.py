@@ -11,6 +11,7 @@ import pytest
 
 from agentrl.trainers.credit import TurnTable, assign, group_centred, joint, returns_to_go
 from agentrl.trainers.credit.gigpo import anchor_groups
+from agentrl.trainers.credit.otc import coefficient
 from agentrl.trainers.credit.salt import merged, steps
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -154,6 +155,33 @@ def test_salt(case: dict[str, Any]) -> None:
     close(found, [a for row in expected["adv"] for a in row], case["tolerance"])
     makers = [set(table.trajectory[votes & (step == s)]) for s in np.unique(step[votes])]
     assert sum(len(m) > 1 for m in makers) == expected["num_merged_edges"]
+
+
+@pytest.mark.parametrize("case", cases("otc"))
+def test_otc(case: dict[str, Any]) -> None:
+    given, expected = case["input"], case["expected"]
+    if case["op"] == "otc_coef":
+        n = -1.0 if given["n"] is None else given["n"]
+        close(coefficient(np.array([float(given["m"])]), np.array([n]), given["c"]), [expected], case["tolerance"])
+        return
+    correct, calls = given["correct"], given["calls"]
+    table = TurnTable.from_arrays(
+        ids=[f"{k:03d}" for k in range(len(calls))],
+        group=["g"] * len(calls),
+        task=["t"] * len(calls),
+        length=[1] * len(calls),
+        reward=np.array(given.get("base", [1.0] * len(calls))) * correct,
+        success=correct,
+        tool_calls=calls,
+    )
+    before = {"otc": {"t": given["n_prev"]}} if "n_prev" in given else None
+    credit = assign(table, rewards=[{"otc": {"alpha": given.get("alpha", 1.0)}}], state=before)
+    close(credit.table.outcome, expected["reward"], case["tolerance"])
+    close(credit.table.reward, expected["reward"], case["tolerance"])
+    n = credit.state["otc"].get("t")
+    assert n == expected["n"]
+    coef = coefficient(np.array(calls, float), np.full(len(calls), -1.0 if n is None else n), 1.0)
+    close(coef, expected["coef"], case["tolerance"])
 
 
 def of_paths(paths: list[list[str]], **columns: Any) -> TurnTable:
