@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
@@ -43,23 +44,37 @@ def hgpo(
     """
     returns = returns_to_go(table, gamma) - table.penalty
     total, weights = np.zeros(len(table)), np.zeros(len(table))
-
-    def add(rows: Ints, values: Floats, weight: float) -> None:
+    found = levels(table, returns, history, std, base_group, singleton, eps, zero_tol)
+    for k, rows, values in found:
+        weight = (k + 1) ** alpha if k else 1.0
         total[rows] += weight * values
         weights[rows] += weight * (values != 0)
+    return total / (weights + eps), state
 
+
+def levels(
+    table: TurnTable,
+    returns: Floats,
+    history: int,
+    std: bool = True,
+    base_group: bool = False,
+    singleton: Singleton = "zero",
+    eps: float = 1e-6,
+    zero_tol: float = 1e-9,
+) -> Iterator[tuple[int, Ints, Floats]]:
+    """Each level k, the rows that are not alone at it, and their ``a_k``."""
     if base_group:
         options: dict[str, Any] = {"std": std, "singleton": singleton, "eps": eps, "zero_tol": zero_tol}
-        add(np.arange(len(table)), grpo(table, None, statistics="rows", **options)[0], 1.0)
+        yield 0, np.arange(len(table)), grpo(table, None, statistics="rows", **options)[0]
     key = table.turn_group
     for k in range(1, history + 2):
         rows = np.flatnonzero(table.turn >= k - 1)
         if not len(rows):
-            break
+            return
         # the same last k states: the same last k - 1, and the same one before those
         level = joint(key[rows], table.anchor[rows - k + 1])
         key = np.zeros(len(table), np.int64)
         key[rows] = level
         values = group_centred(returns[rows], level, std=std, ddof=0, eps=eps, zero_tol=zero_tol)
-        add(rows, values, (k + 1) ** alpha)
-    return total / (weights + eps), state
+        company = np.bincount(level)[level] > 1
+        yield k, rows[company], values[company]

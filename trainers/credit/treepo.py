@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
 
 from agentrl.trainers.credit.normalise import Singleton, group_centred, whitened
 from agentrl.trainers.credit.registry import estimator
-from agentrl.trainers.credit.table import Floats, TurnTable
+from agentrl.trainers.credit.table import Floats, Ints, TurnTable
 from agentrl.trainers.credit.trees import owners
 
 
@@ -36,16 +37,32 @@ def treepo(
 
     Source: TreePO (arXiv 2508.17445).
     """
+    total, weights = np.zeros(len(table.ids)), np.zeros(len(table.ids))
+    for i, values, weight in depths(table, strategy, depth, drop_zero_std, singleton, zero_tol):
+        total[i] += weight * values
+        weights[i] += weight
+    advantages = (total / weights)[table.trajectory] - table.penalty
+    return whitened(advantages, table.tokens) if scale else advantages, state
+
+
+def depths(
+    table: TurnTable,
+    strategy: Literal["average", "group_size"] = "average",
+    depth: Literal["turns", "branches"] = "turns",
+    drop_zero_std: bool = False,
+    singleton: Singleton = "zero",
+    zero_tol: float = 1e-9,
+) -> Iterator[tuple[Ints, Floats, Floats]]:
+    """For each depth d: trajectories, ``R_i - mean of R over G_d(i)``, and its weight: 0 where it does not count."""
     m = len(table.ids)
-    total = group_centred(table.outcome, table.group, zero_tol=zero_tol, singleton=singleton)
     before = np.bincount(table.group)[table.group]
-    weights = before.astype(np.float64) if strategy == "group_size" else np.ones(m)
-    total *= weights
+    first = before.astype(np.float64) if strategy == "group_size" else np.ones(m)
+    yield np.arange(m), group_centred(table.outcome, table.group, zero_tol=zero_tol, singleton=singleton), first
     owner = owners(table)
     for d in range(table.length.max(initial=0)):
         rows = np.flatnonzero((table.turn == d) & (before > 1)[table.trajectory])
         if not len(rows):
-            break
+            return
         i = table.trajectory[rows]
         size = np.bincount(owner[rows], minlength=len(table))[owner[rows]]
         counts = size > 1
@@ -55,12 +72,9 @@ def treepo(
         if drop_zero_std:
             counts &= _spread(own, owner[rows], len(table)) > zero_tol
         weight = np.where(counts, size if strategy == "group_size" else 1.0, 0.0)
-        total[i] += weight * group_centred(own, owner[rows], zero_tol=zero_tol)
-        weights[i] += weight
+        yield i, group_centred(own, owner[rows], zero_tol=zero_tol), weight
         before = np.zeros(m, np.int64)
         before[i] = size
-    advantages = (total / weights)[table.trajectory] - table.penalty
-    return whitened(advantages, table.tokens) if scale else advantages, state
 
 
 def _spread(values: Floats, node: Any, size: int) -> Floats:
