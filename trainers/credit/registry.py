@@ -36,23 +36,29 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "tool-price": "agentrl.trainers.credit.tool_price:tool_price",
     },
     "estimator": {
-        "grpo": "agentrl.trainers.credit.grpo:grpo",
+        "gdpo": "agentrl.trainers.credit.gdpo:gdpo",
         "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
+        "graft": "agentrl.trainers.credit.graft:graft",
+        "graphgpo-step": "agentrl.trainers.credit.graphgpo:graphgpo_step",
+        "grpo": "agentrl.trainers.credit.grpo:grpo",
         "hgpo": "agentrl.trainers.credit.hgpo:hgpo",
-        "salt": "agentrl.trainers.credit.salt:salt",
-        "rloo": "agentrl.trainers.credit.rloo:rloo",
+        "mc-grpo": "agentrl.trainers.credit.mc_grpo:mc_grpo",
         "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",
+        "rloo": "agentrl.trainers.credit.rloo:rloo",
+        "salt": "agentrl.trainers.credit.salt:salt",
+        "step-grpo": "agentrl.trainers.credit.step_grpo:step_grpo",
         "tree-hard": "agentrl.trainers.credit.tree_hard:tree_hard",
         "treepo": "agentrl.trainers.credit.treepo:treepo",
     },
     "modulator": {
         "clip": "agentrl.trainers.credit.clip:clip",
+        "empg": "agentrl.trainers.credit.empg:empg",
         "whiten": "agentrl.trainers.credit.whiten:whiten",
     },
 }
 # id -> the estimators it stands for; an option goes to each of them that has it
-ALIASES: dict[str, tuple[str, ...]] = {"gigpo": ("grpo", "gigpo-step")}
+ALIASES: dict[str, tuple[str, ...]] = {"gigpo": ("grpo", "gigpo-step"), "graphgpo": ("grpo", "graphgpo-step")}
 
 
 @dataclass(frozen=True)
