@@ -39,3 +39,86 @@ def test_conformance_of_an_unreadable_file(capsys: pytest.CaptureFixture[str], t
     code, out, err = run(capsys, "conformance", tmp_path / "none.json")
     assert (code, out) == (2, "")
     assert err == f"error: no such file: {tmp_path / 'none.json'}\n"
+
+
+def lines(folder: Path) -> Path:
+    """Two trajectories that begin alike, one that failed."""
+    step = {"action": "go", "tool_calls": 0, "valid": True, "tokens": 1, "entropies": [0.1]}
+    made = [
+        {"group": "g", "id": id, "outcome": float(won), "ended": ended, "steps": [step | {"state": s, "reward": r}]}
+        for id, won, ended, s, r in [
+            ("b", 1, "terminated", "[x]", 1.0),
+            ("a", 0, "terminated", "[x]", 0.0),
+            ("f", 0, "failed", "[x]", 0.0),
+        ]
+    ]
+    path = folder / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, made)))
+    return path
+
+
+def test_apply_prints_a_line_a_trajectory_in_the_order_of_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = lines(tmp_path)
+    code, out, err = run(capsys, "apply", path, "--estimator", "grpo,gigpo-step", "--set", "std=false", "--json")
+    assert (code, err) == (0, "")
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"id": "b", "advantages": [1.0]},
+        {"id": "a", "advantages": [-1.0]},
+        {"id": "f", "excluded": "failed"},
+    ]
+    code, out, _ = run(capsys, "apply", path, "--estimator", "grpo", "--set", "std=false")
+    assert code == 0
+    assert "+0.50" in out
+    assert "left out: failed" in out
+
+
+def test_apply_takes_stored_trajectories(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from agentrl import api
+
+    api.collect("agentrl/Household-v0", "random", 4, tmp_path, kwargs={"size": "tiny"})
+    code, out, _ = run(capsys, "apply", tmp_path, "--estimator", "invalid-penalty,rloo", "--json")
+    assert code == 0
+    assert len(out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--estimator", "gripo"], "unknown credit method 'gripo'; did you mean 'grpo'"),
+        (["--estimator", "grpo", "--set", "stdd=1"], "unknown option of grpo 'stdd'; did you mean 'std'"),
+        (["--estimator", "grpo", "--set", "std"], "--set takes key=value"),
+        (["--estimator", "grpo", "--set", "ddof=x"], "option ddof of grpo"),
+        (["--estimator", "whiten"], "credit needs at least one estimator"),
+        (["--estimator", ""], "name at least one estimator"),
+        (["--preset", "none"], "unknown preset 'none'"),
+    ],
+)
+def test_apply_refuses_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    code, out, err = run(capsys, "apply", lines(tmp_path), *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_damaged_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = lines(tmp_path)
+    path.write_bytes(path.read_bytes()[:-20])
+    code, out, err = run(capsys, "apply", path, "--json")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {path}, line 3 is cut off or no JSON")
+    assert run(capsys, "apply", tmp_path / "none")[0] == 2
+    (tmp_path / "empty").mkdir()
+    assert "no trajectories" in run(capsys, "apply", tmp_path / "empty")[2]
+
+
+def test_list_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "list", "--json")
+    assert code == 0
+    rows = {row["id"]: row for row in json.loads(out)}
+    assert rows["invalid-penalty"]["kind"] == "transform"
+    assert rows["whiten"]["kind"] == "modulator"
+    assert "grpo" in run(capsys, "list")[1]

@@ -1,0 +1,114 @@
+"""Stored trajectories as turn tables to give credit to again: a run folder, Parquet files, or JSON lines.
+
+A batch is what one call of :func:`assign` saw or will see: an iteration of a run, a Parquet file, a file of JSON
+lines. State that a method keeps goes from one to the next, as in training.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agentrl.errors import UserError
+from agentrl.store import read
+from agentrl.trainers.credit.assign import Credit, assign, plan
+from agentrl.trainers.credit.columns import action_of, text_of
+from agentrl.trainers.credit.registry import Spec
+from agentrl.trainers.credit.table import TurnTable
+from agentrl.types import Group
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A turn table with what people want to read beside it. Nothing here is in any method's reach."""
+
+    source: str
+    table: TurnTable
+    members: Mapping[str, Sequence[str]]  # group -> ids of its trajectories as they are stored, failed ones too
+    turns: Mapping[str, Sequence[tuple[str, str]]]  # trajectory -> what it saw and did, a turn each
+    lines: Mapping[str, int] = field(default_factory=dict)  # trajectory -> its line, where the source has lines
+    lacks_cost: bool = False  # a step without a cost counts as free, which a price on costs must not use
+
+    @property
+    def ids(self) -> list[str]:
+        return [id for members in self.members.values() for id in members]
+
+    def place(self, message: str) -> str:
+        """``message`` about a trajectory with file, and line where there is one, in front."""
+        named = re.search(r"trajectory '([^']*)'", message)
+        line = self.lines.get(named.group(1)) if named else None
+        return f"{self.source}{'' if line is None else f', line {line}'}: {message}"
+
+
+def batches(path: str | Path) -> list[Batch]:
+    """The batches of a run folder, a folder of Parquet files, a Parquet file or a file of JSON lines.
+
+    Raises UserError, with the file, where there is none, it is damaged, or it holds what cannot be given credit.
+    """
+    from agentrl.trainers.credit.jsonl import read_lines
+
+    path = Path(path)
+    if path.is_dir():
+        folder = path / "trajectories" if (path / "trajectories").is_dir() else path
+        files = sorted(folder.glob("*.parquet"))
+        if not files:
+            raise UserError(f"no trajectories (*.parquet) in {folder}")
+    else:
+        files = [path]
+    if files[0].suffix != ".parquet":
+        return [read_lines(path)]
+    anchor = recipe_of(path).get("anchor", "state_key")
+    return [_of_groups(str(file), read(file), anchor) for file in files]
+
+
+def recipe_of(path: str | Path) -> dict[str, Any]:
+    """The recipe of a run folder; empty for anything else."""
+    file = Path(path) / "recipe.yaml"
+    if not file.is_file():
+        return {}
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise UserError(f"{file} is damaged") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file} is damaged")
+    return found
+
+
+def credited(found: Sequence[Batch], rewards: Sequence[Spec], credit: Sequence[Spec]) -> Iterator[tuple[Batch, Credit]]:
+    """Each batch with its credit. Raises UserError as :func:`assign` does, with the file in front."""
+    methods = plan(rewards, credit)
+    priced = any(label == "tool-price" and method.options["cost"] for label, method in methods.transforms)
+    state: Mapping[str, Any] = {}
+    for batch in found:
+        if priced and batch.lacks_cost:
+            raise UserError(f"{batch.source}: option cost of tool-price needs the key cost in every step")
+        try:
+            given = assign(batch.table, rewards, credit, state)
+        except UserError as error:
+            raise UserError(batch.place(str(error))) from None
+        state = given.state
+        yield batch, given
+
+
+def _of_groups(source: str, groups: Sequence[Group], anchor: str) -> Batch:
+    for group in groups:
+        if not len(group):
+            raise UserError(f"{source}: group {group.id!r} has no trajectories")
+    try:
+        table = TurnTable.from_groups(groups, anchor)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    if not len(table):
+        raise UserError(f"{source}: no trajectory can be used: {dict(table.excluded)}")
+    return Batch(
+        source,
+        table,
+        {group.id: [t.id for t in group] for group in groups},
+        {t.id: [(text_of(turn.observation), action_of(turn)) for turn in t.turns] for g in groups for t in g},
+    )

@@ -1,0 +1,215 @@
+"""Trajectories from JSON lines, one a line, checked key by key: what is wrong is named and never taken for zero.
+
+    {"group": "g", "id": "a", "parent": null, "branch_turn": null, "outcome": 1.0, "steps": [
+      {"state": "s0", "action": "go", "reward": 0.0, "tool_calls": 0, "valid": true, "tokens": 7, "entropies": [...]}
+    ]}
+
+Further keys of a line: ``task`` (else the group), ``ended`` (terminated | truncated | failed), ``branch_token``,
+``rewards`` (name -> total). Of a step: ``next_state``, ``cost``, and, for methods of your own to come, ``values``,
+``logprobs``, ``tool``. ``parent`` and ``branch_turn`` may be left out, and ``entropies`` where no method needs them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentrl.errors import UserError, unknown
+from agentrl.trainers.credit.batches import Batch
+from agentrl.trainers.credit.table import TurnTable
+
+Name = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Step(BaseModel):
+    """One turn."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    state: Name
+    action: str | dict[str, Any] | list[Any] | None
+    reward: float
+    tool_calls: Count
+    valid: bool
+    tokens: Count
+    entropies: list[Annotated[float, Field(ge=0)]] | None = None
+    next_state: Name | None = None
+    values: float | list[float] | None = None
+    logprobs: list[float] | None = None
+    cost: float | None = None
+    tool: str | None = None
+
+
+class Line(BaseModel):
+    """One trajectory."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    group: Name
+    id: Name
+    parent: str | None = None
+    branch_turn: Count | None = None
+    branch_token: Count | None = None
+    outcome: float
+    steps: list[Step]
+    task: Name | None = None
+    ended: Literal["terminated", "truncated", "failed"] = "terminated"
+    rewards: dict[str, float] | None = None
+
+
+def read_lines(path: str | Path) -> Batch:
+    """Read and check a file. Raises UserError naming file, line, trajectory and turn."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no such file or folder: {path}")
+    parts = path.read_bytes().split(b"\n")
+    found: list[Line] = []
+    numbers: dict[str, int] = {}
+    for number, part in enumerate(parts, 1):
+        if not part.strip():
+            continue
+        at = f"{path}, line {number}"
+        line = _parse(part, at, cut=number == len(parts))
+        if line.id in numbers:
+            raise UserError(f"{at}: trajectory {line.id!r} is on line {numbers[line.id]} already")
+        numbers[line.id] = number
+        found.append(line)
+    if not found:
+        raise UserError(f"{path} holds no trajectories")
+    _check_groups(found, numbers, path)
+    _check_parents(found, numbers, path)
+    members: dict[str, list[str]] = {}
+    for line in found:
+        members.setdefault(line.group, []).append(line.id)
+    return Batch(
+        str(path),
+        _table(found, path),
+        members,
+        {line.id: [(step.state, _plain(step.action) or "") for step in line.steps] for line in found},
+        numbers,
+        any(step.cost is None for line in found for step in line.steps),
+    )
+
+
+def _parse(part: bytes, at: str, cut: bool) -> Line:
+    try:
+        raw = json.loads(part.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        why = "is cut off or no JSON" if cut else "is no JSON"
+        raise UserError(f"{at} {why}: {error}") from None
+    if not isinstance(raw, dict):
+        raise UserError(f"{at} is not an object: {_short(raw)}")
+    try:
+        line = Line.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{at}: {_explained(error, raw)}") from None
+    if not line.steps and line.ended != "failed":
+        raise UserError(f"{at}: trajectory {line.id!r} has no steps")
+    for turn, step in enumerate(line.steps):
+        for name in ("entropies", "logprobs"):
+            values = getattr(step, name)
+            if values and len(values) != step.tokens:
+                raise UserError(
+                    f"{at}: trajectory {line.id!r}, turn {turn}: {len(values)} {name} for {step.tokens} tokens"
+                )
+    return line
+
+
+def _explained(error: ValidationError, raw: dict[str, Any]) -> str:
+    first = error.errors()[0]
+    loc = first["loc"]
+    in_step = loc[0] == "steps" and len(loc) > 1
+    name = loc[2] if in_step and len(loc) > 2 else loc[0]
+    where = f"trajectory {raw.get('id', '(no id)')!r}" + (f", turn {loc[1]}" if in_step else "")
+    if first["type"] == "missing":
+        return f"{where}: the key {name!r} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {unknown('key', name, (Step if in_step else Line).model_fields)}"
+    return f"{where}: {name} is {_short(first['input'])}: {first['msg']}"
+
+
+def _check_groups(found: Sequence[Line], numbers: dict[str, int], path: Path) -> None:
+    first: dict[str, Line] = {}
+    named: Line | None = None
+    for line in found:
+        at = f"{path}, line {numbers[line.id]}: trajectory {line.id!r}"
+        other = first.setdefault(line.group, line)
+        if line.task != other.task:
+            raise UserError(f"{at} has task {line.task!r}, but {other.id!r} of its group has {other.task!r}")
+        if line.ended == "failed":
+            continue
+        named = named or line
+        if set(line.rewards or {}) != set(named.rewards or {}):
+            mine, theirs = sorted(line.rewards or {}), sorted(named.rewards or {})
+            raise UserError(f"{at} has rewards {mine}, but {named.id!r} has {theirs}: every line needs the same names")
+
+
+def _check_parents(found: Sequence[Line], numbers: dict[str, int], path: Path) -> None:
+    by_id = {line.id: line for line in found}
+    for line in found:
+        if line.parent is None:
+            continue
+        what = f"{path}, line {numbers[line.id]}: trajectory {line.id!r}"
+        parent = by_id.get(line.parent)
+        if parent is None:
+            raise UserError(f"{what} has the parent {line.parent!r}, which is not in the file")
+        if parent.group != line.group:
+            raise UserError(f"{what} has a parent, {parent.id!r}, of another group")
+        if line.branch_turn is None:
+            raise UserError(f"{what} has a parent and no branch_turn")
+        if line.branch_turn > min(len(line.steps), len(parent.steps)):
+            raise UserError(
+                f"{what} was branched after {line.branch_turn} turns, but it has {len(line.steps)} "
+                f"and its parent {len(parent.steps)}"
+            )
+        seen, up = {line.id}, parent
+        while up.parent is not None and up.parent in by_id and up.id not in seen:
+            seen.add(up.id)
+            up = by_id[up.parent]
+        if up.id in seen:
+            raise UserError(f"{what} is its own ancestor: its parents form a circle")
+
+
+def _table(found: Sequence[Line], path: Path) -> TurnTable:
+    excluded = {line.id: "failed" for line in found if line.ended == "failed"}
+    kept = [line for line in found if line.id not in excluded]
+    if not kept:
+        raise UserError(f"{path}: every trajectory failed")
+    steps = [step for line in kept for step in line.steps]
+    return TurnTable.from_arrays(
+        ids=[line.id for line in kept],
+        group=[line.group for line in kept],
+        task=[line.task or line.group for line in kept],
+        length=[len(line.steps) for line in kept],
+        outcome=[line.outcome for line in kept],
+        ended=[line.ended for line in kept],
+        parent=[None if line.parent in excluded else line.parent for line in kept],
+        branch_turn=[line.branch_turn or 0 for line in kept],
+        rewards={name: [(line.rewards or {})[name] for line in kept] for name in kept[0].rewards or {}},
+        reward=[step.reward for step in steps],
+        valid=[step.valid for step in steps],
+        anchor=[step.state for step in steps],
+        next_anchor=[step.next_state for step in steps],
+        action=[_plain(step.action) for step in steps],
+        observation=[step.state for step in steps],
+        tokens=[step.tokens for step in steps],
+        entropy=[float(np.mean(step.entropies)) if step.entropies else np.nan for step in steps],
+        tool_calls=[step.tool_calls for step in steps],
+        cost=[step.cost or 0.0 for step in steps],
+        excluded=excluded,
+    )
+
+
+def _plain(action: Any) -> str | None:
+    return action if action is None or isinstance(action, str) else json.dumps(action, sort_keys=True)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
