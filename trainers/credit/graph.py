@@ -14,8 +14,8 @@ from agentrl.trainers.credit.table import Bools, Floats, Ints, TurnTable
 class Graph:
     """``source`` and ``target`` [N]: the nodes that each turn led from and to, numbered 0 .. K - 1 over all groups.
 
-    ``last`` [N] marks last turns; ``group`` [K] the group of each node. A state after a cut, which nobody saw, is a
-    node that nothing leads away from.
+    ``last`` [N] marks last turns; ``group`` [K] the group of each node. The states after cuts, which nobody saw,
+    are one node of their group that nothing leads away from.
     """
 
     source: Ints

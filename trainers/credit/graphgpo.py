@@ -31,8 +31,9 @@ def graphgpo_step(
 
     ``d``: the fewest steps to a success, along steps that any trajectory of the group took; from where no way is
     known, one more than the farthest. ``relative``: ``gamma^(d(s') - d(s) + 1)``. A row's own ``penalty`` is taken
-    off ``q_t``. A group without a success gives 0. The state after a cut counts as one without a way, as nobody
-    recorded it. ``graphgpo`` is this and ``grpo`` added up. The published code has float32 and ``zero_tol=0``.
+    off ``q_t``. A group without a success gives 0. A turn whose next state nobody recorded, because the episode was
+    cut there, gets 0 and does not count for others. ``graphgpo`` is this and ``grpo`` added up. The published code
+    is ``zero_tol=0`` in float32.
 
     Source: GraphGPO, its recipe in verl-agent.
     """
@@ -47,4 +48,8 @@ def graphgpo_step(
     if relative:
         exponent = exponent - distance[graph.source] + 1
     quality = scale * gamma**exponent - table.penalty
-    return group_centred(quality, anchor_groups(table), std=std, ddof=ddof, eps=eps, zero_tol=zero_tol), state
+    seen = table.next_anchor >= 0
+    advantages = group_centred(
+        quality, anchor_groups(table), std=std, ddof=ddof, eps=eps, zero_tol=zero_tol, sample=seen
+    )
+    return np.where(seen, advantages, 0.0), state

@@ -51,12 +51,12 @@ def test_graphgpo_step(batch: list[list[Walk]], relative: bool, gamma: float) ->
         quality = [[10 * gamma ** (d[v] - (d[u] - 1 if relative else 0)) for u, v in path] for path in edges]
         at = defaultdict(list)
         for path, values in zip(edges, quality, strict=True):
-            for (u, _), q in zip(path, values, strict=True):
-                at[u].append(q)
+            for (u, v), q in zip(path, values, strict=True):
+                at[u] += [q] if v != "CUT" else []
         expected += [
-            q - math.fsum(at[u]) / len(at[u])
+            q - math.fsum(at[u]) / len(at[u]) if v != "CUT" else 0.0
             for path, values in zip(edges, quality, strict=True)
-            for (u, _), q in zip(path, values, strict=True)
+            for (u, v), q in zip(path, values, strict=True)
         ]
     options = {"relative": relative, "gamma": gamma, "std": False}
     found = assign(table_of(batch), credit=[{"graphgpo-step": options}]).advantages

@@ -122,6 +122,21 @@ def test_returns_equal_the_plain_loop_to_the_bit(batch: list[list[Episode]], gam
     assert returns_to_go(table_of(batch), gamma).tolist() == expected
 
 
+@settings(max_examples=250, deadline=None)
+@given(batches, st.booleans(), st.sampled_from([0.0, 0.1]))
+def test_rloo(batch: list[list[Episode]], raw: bool, coef: float) -> None:
+    expected = []
+    for group in batch:
+        scores = [[sum(r for _, r, _ in e) - coef * (not valid) for _, _, valid in e] for e in group]
+        for i, own in enumerate(scores):
+            others = [other[0] for j, other in enumerate(scores) if j != i]
+            baseline = math.fsum(others) / max(len(others), 1)
+            expected += [score - baseline if others or raw else 0.0 for score in own]
+    credit = [{"rloo": {"singleton": "raw" if raw else "zero"}}]
+    found = assign(table_of(batch), [{"invalid-penalty": {"coef": coef}}], credit).advantages
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
+
+
 def hgpo_loop(
     batch: list[list[Episode]], history: int, alpha: float, gamma: float, std: bool, base: bool
 ) -> list[float]:
