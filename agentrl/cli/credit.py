@@ -91,6 +91,108 @@ def apply(
 
 
 @app.command()
+def compare(
+    file: File,
+    estimators: Annotated[str, typer.Option(help="ID,ID: each stands alone; transforms and modulators go to all.")],
+    set_: Set = None,
+    preset: Preset = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare estimators on the same trajectories: how alike they are, how many turns each leaves at zero.
+
+    agentrl credit compare runs/last --estimators grpo,gigpo,hgpo
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from agentrl.trainers.credit.batches import batches
+    from agentrl.trainers.credit.compare import compare as compared
+
+    _load(plugin)
+    found = compared(batches(file), _chosen(file, estimators, set_, preset))
+    if as_json:
+        return typer.echo(json.dumps(found.plain()))
+    numbers: dict[str, list[float | None]] = {
+        "variance": [*found.variance],
+        "zero advantage": [*found.zero_share],
+        "alone in its state": found.anchor_singleton_share,
+    }
+    table = Table("estimator", *numbers, box=None, title=f"{found.turns} turns")
+    for k, name in enumerate(found.estimators):
+        table.add_row(name, *(_number(column[k], share=title != "variance") for title, column in numbers.items()))
+    console = Console()
+    console.print(table)
+    for title, pairs, share in (
+        ("correlation", found.correlation, False),
+        ("same sign", found.sign_agreement, True),
+    ):
+        table = Table(title, *found.estimators, box=None)
+        for name, row in zip(found.estimators, pairs, strict=True):
+            table.add_row(name, *(_number(value, share) for value in row))
+        console.print()
+        console.print(table)
+
+
+@app.command()
+def explain(
+    file: File,
+    group: Annotated[str, typer.Option(help="Id of a group, or its place: 0 is the first.")],
+    estimators: Annotated[
+        str | None, typer.Option(help="ID,ID: each stands alone. Default: the parts of the run's own, else grpo.")
+    ] = None,
+    set_: Set = None,
+    preset: Preset = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each turn of each trajectory of a group was given, and by which part.
+
+    agentrl credit explain runs/last --group 0 --estimators grpo,gigpo,salt
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from agentrl.trainers.credit.batches import batches
+    from agentrl.trainers.credit.explain import explain as explained
+
+    _load(plugin)
+    chosen = _chosen(file, estimators, set_, preset)
+    found = explained(batches(file), chosen, group, together=estimators is None)
+    if as_json:
+        return typer.echo(json.dumps(found.plain()))
+    console = Console()
+    # the texts share what the numbers leave
+    widths = {name: max(7, *map(len, name.split())) for name in ("reward", "alike", *found.columns)}
+    room = max(8, (console.width - 4 - sum(widths.values()) - 2 * (len(widths) + 3)) // 2)
+    console.print(f"group {_plain(found.group)} of {_plain(found.source)}", highlight=False)
+    console.print("✗ invalid; alike: turns of the group that began in the same state", style="dim", highlight=False)
+    for t in found.trajectories:
+        console.print()
+        if t.excluded:
+            console.print(f"[bold]{_plain(t.id)}[/bold]  left out: {_plain(t.excluded)}", highlight=False)
+            continue
+        branch = f", branched from {_plain(t.parent)}" if t.parent else ""
+        console.print(f"[bold]{_plain(t.id)}[/bold]  outcome {t.outcome:g}, {t.ended}{branch}", highlight=False)
+        table = Table("turn", "saw", "did", box=None)
+        for name in ("reward", "alike", *found.columns):
+            table.add_column(name, justify="right", width=widths[name])
+        for turn in t.turns:
+            did = _cut(turn.action if turn.valid else f"✗ {turn.action}", room)
+            size = "-" if turn.anchor_size is None else str(turn.anchor_size)
+            given = [f"{turn.gave[name]:+.3f}" for name in found.columns]
+            table.add_row(
+                str(turn.turn),
+                _cut(turn.observation, room),
+                did if turn.valid else f"[red]{did}[/red]",
+                f"{turn.reward:g}",
+                size,
+                *given,
+            )
+        console.print(table)
+
+
+@app.command()
 def conformance(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of numeric cases.")],
     as_json: AsJson = False,
@@ -128,11 +230,20 @@ def _chosen(file: Path, ids: str | None, changes: list[str] | None, preset: str 
     return choose(split(ids if ids is not None else "grpo"), keywords(changes or []), preset)
 
 
+def _number(value: float | None, share: bool = False) -> str:
+    return "-" if value is None else f"{value:.1%}" if share else f"{value:.4f}"
+
+
 def _load(paths: list[str] | None) -> None:
     from agentrl.envs import plugins
 
     for path in paths or ():
         plugins.load(path)
+
+
+def _cut(text: str, room: int) -> str:
+    line = " ".join(text.split())
+    return _plain(line if len(line) <= room else line[: room - 1] + "…")
 
 
 def _plain(text: str) -> str:

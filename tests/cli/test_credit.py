@@ -122,3 +122,23 @@ def test_list_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["invalid-penalty"]["kind"] == "transform"
     assert rows["whiten"]["kind"] == "modulator"
     assert "grpo" in run(capsys, "list")[1]
+
+
+def test_compare_and_explain_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    path = lines(tmp_path)
+    code, out, err = run(capsys, "compare", path, "--estimators", "grpo,gigpo")
+    assert (code, err) == (0, "")
+    assert "alone in its state" in out
+    found = json.loads(run(capsys, "compare", path, "--estimators", "grpo,gigpo", "--json")[1])
+    assert found["turns"] == 2
+    code, out, err = run(capsys, "explain", path, "--group", "g", "--estimators", "grpo,gigpo-step")
+    assert (code, err) == (0, "")
+    assert "[x]" in out  # not taken for markup
+    assert "+0.707" in out
+    assert "left out: failed" in out
+    found = json.loads(run(capsys, "explain", path, "--group", "0", "--json")[1])
+    assert found["columns"] == ["grpo", "advantage"]
+    assert "unknown group" in run(capsys, "explain", path, "--group", "q")[2]
