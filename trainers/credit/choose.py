@@ -16,11 +16,14 @@ _GROUP = {"singleton": "raw", "zero_tol": 0.0}
 # The settings of the published code, where that differs from ours; each is named in its method's docstring.
 PARITY: dict[str, dict[str, Any]] = {
     "clip": {},
+    "gdpo": {"per": "token", "singleton": "raw"},
     "gigpo": {"std": False, "statistics": "rows", **_GROUP},
     "gigpo-step": {"std": False, "zero_tol": 0.0},
+    "graphgpo-step": {"zero_tol": 0.0},
     "grpo": {"statistics": "rows", **_GROUP},
     "hgpo": {"singleton": "raw"},
     "invalid-penalty": {"when": "after"},
+    "mc-grpo": {"limit": None},
     "reinforce-pp": {},
     "reinforce-pp-baseline": dict(_GROUP),
     "rloo": dict(_GROUP),

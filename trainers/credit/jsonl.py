@@ -24,7 +24,7 @@ from agentrl.trainers.credit.batches import Batch
 from agentrl.trainers.credit.table import TurnTable
 
 Name = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
 class Step(BaseModel):

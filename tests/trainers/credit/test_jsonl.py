@@ -94,6 +94,7 @@ def put(turn: int, key: str, value: Any) -> Any:
         (put(1, "state", None), r"line 2: trajectory 'a', turn 1: state is None"),
         (lambda x: x[1]["steps"][1].pop("tokens"), r"turn 1: the key 'tokens' is missing"),
         (put(1, "tokens", -1), r"turn 1: tokens is -1"),
+        (put(1, "tokens", 10**30), r"turn 1: tokens is 1000"),
         (put(1, "entropies", [1.0]), r"line 2: trajectory 'a', turn 1: 1 entropies for 2 tokens"),
         (put(1, "entropies", [1.0, float("nan")]), r"turn 1: entropies is nan"),
         (put(1, "rewrad", 1.0), r"turn 1: unknown key 'rewrad'; did you mean 'reward'"),
