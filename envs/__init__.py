@@ -14,3 +14,10 @@ register(
     splits="agentrl.envs.keydoor.world:splits",
     max_turns=20,
 )
+for _probe in ("Bandit", "Delay", "Memory", "Distractor", "Noise"):
+    register(
+        f"agentrl/Probe-{_probe.lower()}-v0",
+        entry_point=f"agentrl.envs.probe:{_probe}",
+        splits="agentrl.envs.probe:splits",
+        max_turns=8,
+    )
