@@ -1,4 +1,4 @@
-"""``KeyDoor-v0``: a world of at most 24 states, for checks against exact values.
+"""``KeyDoor-v0``: a world of at most 15 states, for checks against exact values.
 
     env = KeyDoor()
     observation, info = env.reset(options={"task": "row5-start2-key1-door3-goal5"})

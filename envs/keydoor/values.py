@@ -30,10 +30,10 @@ class Values(NamedTuple):
 
 
 def exact_values(task: str, policy: Policy, gamma: float = 1.0, horizon: int = LIMIT) -> Values:
-    """The values of all states that the policy can reach from the start, the goal apart, for 0 to ``horizon`` turns.
+    """The values for 0 to ``horizon`` turns left, of all states but the goal that the listed actions can reach.
 
-    ``policy[state][action]`` is a probability; an action of probability 0 has a value, too. Raises UserError where the
-    policy says nothing about a state, or where its probabilities do not add up to 1.
+    ``policy[state][action]`` is a probability; an action listed with probability 0 has a value, too. Raises UserError
+    where the policy says nothing about a state, or where its probabilities do not add up to 1.
     """
     world = world_of(task)
     states = _reachable(world, policy)

@@ -4,6 +4,7 @@ import pytest
 
 from agentrl.envs import check, core, registry
 from agentrl.envs.keydoor.env import KeyDoor
+from agentrl.envs.keydoor.values import mixed_policy
 from agentrl.envs.keydoor.world import ACTIONS, LIMIT, splits, world_of
 from agentrl.errors import UserError
 
@@ -89,6 +90,11 @@ def test_unknown_tasks_are_the_users_error(task):
 def test_nothing_works_before_reset():
     with pytest.raises(UserError, match=r"call reset\(\)"):
         KeyDoor().step("look")
+
+
+def test_worlds_are_as_small_as_stated():
+    sizes = [len(mixed_policy(task, 1.0)) for split in splits().values() for task in split]
+    assert max(sizes) == 15
 
 
 def test_protocols_and_ids():
