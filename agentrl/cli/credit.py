@@ -143,12 +143,13 @@ def explain(
     ] = None,
     set_: Set = None,
     preset: Preset = None,
+    html: Annotated[Path | None, typer.Option(help="Write it to this file, as a page, instead.")] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what each turn of each trajectory of a group was given, and by which part.
 
-    agentrl credit explain runs/last --group 0 --estimators grpo,gigpo,salt
+    agentrl credit explain runs/last --group 0 --estimators grpo,gigpo,salt --html credit.html
     """
     from rich.console import Console
     from rich.table import Table
@@ -159,8 +160,16 @@ def explain(
     _load(plugin)
     chosen = _chosen(file, estimators, set_, preset)
     found = explained(batches(file), chosen, group, together=estimators is None)
+    if html is not None:
+        from agentrl.trainers.credit.page import page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page(found), encoding="utf-8")
+        typer.echo(f"group {found.group}: {html}", err=as_json)
     if as_json:
         return typer.echo(json.dumps(found.plain()))
+    if html is not None:
+        return
     console = Console()
     # the texts share what the numbers leave
     widths = {name: max(7, *map(len, name.split())) for name in ("reward", "alike", *found.columns)}

@@ -142,3 +142,7 @@ def test_compare_and_explain_in_a_narrow_terminal(
     found = json.loads(run(capsys, "explain", path, "--group", "0", "--json")[1])
     assert found["columns"] == ["grpo", "advantage"]
     assert "unknown group" in run(capsys, "explain", path, "--group", "q")[2]
+    code, out, _ = run(capsys, "explain", path, "--group", "g", "--html", tmp_path / "page.html")
+    assert (code, out.startswith("group g:")) == (0, True)
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert run(capsys, "explain", path, "--group", "g", "--html", tmp_path / "new" / "page.html")[0] == 0

@@ -40,8 +40,8 @@ class Batch:
 
     def place(self, message: str) -> str:
         """``message`` about a trajectory with file, and line where there is one, in front."""
-        named = re.search(r"trajectory '([^']*)'", message)
-        line = self.lines.get(named.group(1)) if named else None
+        named = re.search(r"""trajectory (['"])(.*?)\1""", message)
+        line = self.lines.get(named.group(2)) if named else None
         return f"{self.source}{'' if line is None else f', line {line}'}: {message}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from agentrl.trainers.credit.batches import Batch, batches, recipe_of
 from agentrl.trainers.credit.choose import Chosen, choose
 from agentrl.trainers.credit.compare import compare
 from agentrl.trainers.credit.explain import explain
+from agentrl.trainers.credit.page import page
 from agentrl.types import Group, StopReason, Task, Trajectory, Turn
 
 
@@ -171,3 +173,22 @@ def test_a_group_in_two_files_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="group 'g2' is in several files"):
         explain(**options, group="g2")
     assert explain(**options, group="1").source.endswith("000001.parquet")
+
+
+def test_a_page_escapes_what_it_shows(tmp_path: Path) -> None:
+    task = Task("Env-v0", 1)
+    turns = [Turn("<b>&", state_key="s", action="</td>", valid=False, rewards={"r": 1.0})]
+    write(tmp_path, "000000", [Group(task, "<g>", [Trajectory("a", task, 0, turns, group="<g>")])])
+    text = page(explain(batches(tmp_path), choose(["grpo"]), "<g>"))
+    assert "&lt;b&gt;&amp;" in text
+    assert "&lt;/td&gt;" in text
+    assert "<b>" not in text
+    assert 'class="invalid"' in text
+    ElementTree.fromstring(text.replace("<!doctype html>", "").replace('<meta charset="utf-8">', ""))
+
+
+def test_a_page_of_a_run(run: Path) -> None:
+    text = page(explain(batches(run), choose(["rloo"]), "g0"))
+    assert text.count("<table>") == 2
+    assert "left out: env_error" in text
+    assert "+1.000" in text
