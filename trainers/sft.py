@@ -1,6 +1,6 @@
 """Supervised fine-tuning on stored trajectories, from scratch or of any model: behaviour cloning.
 
-What was acted is learnt, but for actions that meant nothing; noise can be left out of the loss too. For a model from
+What was acted is learnt, but for actions that meant nothing, which carry no loss at all; noise can be left out too. For a model from
 scratch the observations carry a small loss too: predicting the world is how a small model learns to copy names.
 """
 
@@ -68,7 +68,7 @@ class Transcripts:
                 samples.append(_sample(ids, weight))
                 ids, weight = [], []
             skip = not turn.valid or (self.config.skip_noise and turn.info.get("noise"))
-            loss = observed if skip else 1.0
+            loss = 0.0 if skip else 1.0
             weight += [observed] * (len(prompt) - len(ids)) + [loss] * len(completion)
             ids = prompt + completion
             chat.reply(np.asarray(completion, np.int32), text)

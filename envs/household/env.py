@@ -110,8 +110,14 @@ class Household(Env):
         return next_command(self._running())
 
     def state_key(self) -> Any:
-        """What the agent has seen of its place, and what it holds."""
-        return self._running().seen_here()
+        """What the agent has seen of its place, what it holds, and how far it has come.
+
+        The last part keeps apart the same place before and after a sub-goal, such as the first of two objects put in
+        its place: what is still to be earned differs. Nothing is reached at the start, so the agent's own commands
+        tell it all of this.
+        """
+        engine = self._running()
+        return *engine.seen_here(), engine.progress()
 
     def snapshot(self) -> Snapshot:
         engine = self._running()

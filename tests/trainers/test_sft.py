@@ -61,6 +61,7 @@ def test_noise_can_be_left_out(tokenizer, observed):
     (s,) = samples(tokenizer, played, skip_noise=True, observation_weight=observed)
     assert learnt(tokenizer, s, 0.5) == "<action>look</action>"
     assert "dance" in tokenizer.decode(s.ids)
+    assert "dance" not in learnt(tokenizer, s, 0.0)
     (s,) = samples(tokenizer, played, observation_weight=observed)
     assert "dance" in learnt(tokenizer, s, 0.5)
 

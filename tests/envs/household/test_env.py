@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl.envs import core, registry
+from agentrl.envs.household.engine import Engine
 from agentrl.envs.household.env import Household
-from agentrl.envs.household.tasks import SIZES, splits
+from agentrl.envs.household.tasks import SIZES, layout_of, splits
 from agentrl.errors import UserError
 from agentrl.types import ToolCall
 
@@ -225,6 +226,31 @@ def test_state_key_tells_what_was_seen_and_nothing_else():
     env.step("inventory")
     env.step("look")
     assert core.key_of(env, "") == keys[-1]
+
+
+def test_state_key_tells_a_place_before_a_sub_goal_from_after_it():
+    """Put down what was cleaned: place and hands are as they were before it was taken, but for the progress."""
+    env = Household()
+    task = next(t for t in splits("small")["train"] if layout_of(t).goal.kind == "pick_clean_then_place_in_recep")
+    env.reset(options={"task": task})
+    taken, clean = "", False
+    while not clean:
+        command = env.expert()
+        if command.startswith("take"):
+            before, taken = env.state_key(), command
+        clean = command.startswith("clean")
+        env.step(command)
+    thing, _, place = taken.removeprefix("take ").partition(" from ")
+    env.step(f"go to {place}")
+    env.step(f"move {thing} to {place}")
+    after = env.state_key()
+    assert after[-1] > before[-1]
+    assert after[1] is None and before[1] is None
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "medium", "full"])
+def test_nothing_is_reached_at_the_start(size):
+    assert {Engine(layout_of(t)).progress() for t in splits(size)["train"][:200]} == {0.0}
 
 
 def test_coroutines():
