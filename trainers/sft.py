@@ -1,7 +1,7 @@
 """Supervised fine-tuning on stored trajectories, from scratch or of any model: behaviour cloning.
 
-What was acted is learnt, but for actions that meant nothing, which carry no loss at all; noise can be left out too. For a model from
-scratch the observations carry a small loss too: predicting the world is how a small model learns to copy names.
+What was acted is learnt, but for actions that meant nothing, which carry no loss at all; noise can be left out too.
+For a model from scratch the observations carry a small loss: predicting the world is how it learns to copy names.
 """
 
 from __future__ import annotations
