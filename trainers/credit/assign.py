@@ -111,7 +111,7 @@ def _labelled(methods: Sequence[Bound]) -> tuple[tuple[str, Bound], ...]:
 def _require(table: TurnTable, method: Bound) -> None:
     for name in method.plugin.needs:
         column = getattr(table, name)
-        if name == "rewards" and not column and len(table):
+        if name == "rewards" and not column and table.outcome.any():  # nobody earned anything: nothing is missing
             raise UserError(f"{method.plugin.id} needs rewards by name, and the table has none")
         if name in ("rewards", "parent"):  # -1 is a trajectory without a parent
             continue

@@ -135,3 +135,11 @@ def test_rounding_noise_is_not_blown_up() -> None:
         ids=["a", "b"], group=["g", "g"], length=[2, 2], reward=[0.0] * 4, valid=[True, False, True, True]
     )
     assert assign(one_invalid, "invalid-penalty").advantages.tolist() == [0.0, -0.1, 0.0, 0.0]
+
+
+def test_a_batch_in_which_nobody_earned_a_named_reward_is_no_error():
+    table = TurnTable.from_arrays(ids=["a", "b"], group=["g", "g"], length=[2, 1], reward=[0.0, 0.0, 0.0])
+    assert (assign(table, credit="gdpo").advantages == 0).all()
+    paid = TurnTable.from_arrays(ids=["a", "b"], group=["g", "g"], length=[2, 1], reward=[0.0, 1.0, 0.0])
+    with pytest.raises(UserError, match="gdpo needs rewards by name"):
+        assign(paid, credit="gdpo")
