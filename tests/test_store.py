@@ -223,3 +223,10 @@ def test_group_tasks_are_in_the_metadata(tmp_path: Path) -> None:
     path = write(tmp_path, "a", [Group(Task("Maze-v0", 3), "empty")])
     assert json.loads(pq.read_schema(path).metadata[b"agentrl.groups"]) == [["empty", "Maze-v0", "3", "[]"]]
     assert read(path) == [Group(Task("Maze-v0", 3), "empty")]
+
+
+def test_a_task_id_with_half_a_surrogate_pair_comes_back(tmp_path):
+    task = Task("T-v0", "\ud800")
+    group = Group(task, "g", [Trajectory("g-0", task, seed=0, turns=[], stop=StopReason.TERMINATED)])
+    (found,) = read(write(tmp_path, "it", [group]))
+    assert found.task.id == "\ud800"

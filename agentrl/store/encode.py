@@ -31,7 +31,7 @@ def _row(group: Group, trajectory: Trajectory, iteration: int | None) -> dict[st
         "group": group.id,
         "iteration": iteration,
         "env": env,
-        "task": trajectory.task.key,
+        "task": _utf8(trajectory.task.key),
         "task_id": task_id,
         "kwargs": kwargs,
         "seed": trajectory.seed,
