@@ -62,6 +62,7 @@ class Household(Env):
         self._engine: Engine | None = None
         self._task = ""
         self._paid = 0.0
+        self._given = 0.0
         self._success = False
         self.max_turns = 50
 
@@ -113,11 +114,11 @@ class Household(Env):
         """What the agent has seen of its place, what it holds, and how far it has come.
 
         The last part keeps apart the same place before and after a sub-goal, such as the first of two objects put in
-        its place: what is still to be earned differs. Nothing is reached at the start, so the agent's own commands
-        tell it all of this.
+        its place: what is still to be earned differs. It counts from the start, so that what a game file has done
+        already, which the agent may not have seen, is not told.
         """
         engine = self._running()
-        return *engine.seen_here(), engine.progress()
+        return *engine.seen_here(), engine.progress() - self._given
 
     def snapshot(self) -> Snapshot:
         engine = self._running()
@@ -137,6 +138,7 @@ class Household(Env):
     def _begin(self, task: str, layout: Layout) -> None:
         self._task = task
         self._engine = Engine(layout)
+        self._given = self._engine.progress()
         self._paid = 0.0
         self._success = False
         self.max_turns = layout.limit
