@@ -91,7 +91,10 @@ class Probe(Env):
         return self.answer() if self.counts() else WORDS[0]
 
     def state_key(self) -> Any:
-        """The turn, whether the word that counts was right, and what the agent has seen of the task."""
+        """The turn, what the agent has seen of the task, and, privileged, whether the word that counts was right.
+
+        The last is not told before the end: the same comparison as by the word itself, with the wrong ones as one.
+        """
         return self.turn, self.right, self.task % len(WORDS)
 
     def snapshot(self) -> Snapshot:
