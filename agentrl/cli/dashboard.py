@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from agentrl.trainers.loop import Observer
+from agentrl.trainers.progress import Observer
 from agentrl.types import Trajectory
 
 _BARS = " ▁▂▃▄▅▆▇█"
