@@ -66,6 +66,7 @@ class StopReason(StrEnum):
     ENV_TIMEOUT = "env_timeout"  # a step took longer than its deadline
     ENV_ERROR = "env_error"  # the environment raised
     POLICY_ERROR = "policy_error"  # the policy raised
+    REPLAY_DIVERGED = "replay_diverged"  # a branch's stem, played again, showed something else
 
     @property
     def failed(self) -> bool:
@@ -73,7 +74,7 @@ class StopReason(StrEnum):
         return self in _FAILED
 
 
-_FAILED = frozenset({StopReason.ENV_TIMEOUT, StopReason.ENV_ERROR, StopReason.POLICY_ERROR})
+_FAILED = frozenset({StopReason.ENV_TIMEOUT, StopReason.ENV_ERROR, StopReason.POLICY_ERROR, StopReason.REPLAY_DIVERGED})
 
 
 @dataclass(slots=True)
@@ -165,7 +166,11 @@ class Task:
 
 @dataclass(slots=True)
 class Trajectory:
-    """One agent's side of one episode."""
+    """One agent's side of one episode.
+
+    A branch holds its parent's first ``branch_turn`` turns as its own (the same records), and where ``branch_token``
+    is set, as many tokens of the reply after them.
+    """
 
     id: str
     task: Task
@@ -184,6 +189,11 @@ class Trajectory:
     def trusted(self) -> bool:
         """Whether the reward says something about the policy."""
         return not self.stop.failed
+
+    @property
+    def world_seed(self) -> int:
+        """The seed of its environment: its own, or for a branch that of the episode it grew from."""
+        return int(self.info.get("world_seed", self.seed))
 
     @property
     def reward(self) -> float:

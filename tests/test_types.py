@@ -101,7 +101,12 @@ def test_segments_cover_every_sampled_token_once_and_keep_its_history(parts):
 
 
 def test_failed_stops_are_not_trusted():
-    failed = {StopReason.ENV_ERROR, StopReason.ENV_TIMEOUT, StopReason.POLICY_ERROR}
+    failed = {
+        StopReason.ENV_ERROR,
+        StopReason.ENV_TIMEOUT,
+        StopReason.POLICY_ERROR,
+        StopReason.REPLAY_DIVERGED,
+    }
     assert {reason for reason in StopReason if reason.failed} == failed
     one = trajectory()
     one.stop = StopReason.ENV_ERROR

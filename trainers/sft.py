@@ -60,10 +60,7 @@ class Transcripts:
             if turn.action is None:
                 continue
             prompt = chat.prompt(turn.observation).tolist()
-            text = agent.format.render(turn.action)
-            completion = agent.encode(text)
-            if not agent.format.stop:
-                completion += [] if agent.end_id is None else [agent.end_id]
+            completion, text = agent.written(turn.action)
             if prompt[: len(ids)] != ids:
                 samples.append(_sample(ids, weight))
                 ids, weight = [], []

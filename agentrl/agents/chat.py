@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from agentrl.agents.formats import Format, format_named, without_thinking
 from agentrl.errors import UserError
-from agentrl.types import Action, IntArray, Message, Observation
+from agentrl.types import Action, IntArray, Message, Observation, Turn
 
 _MARK = "ASSISTANTREPLYMARK"  # plain letters: no template trims or escapes them
 _ANY: Message = {"role": "user", "content": "x"}
@@ -77,6 +78,12 @@ class ChatAgent:
 
     def parse(self, text: str) -> Action:
         return self.format.parse(self.whole(text))
+
+    def written(self, action: Action) -> tuple[list[int], str]:
+        """Ids and text of the reply that says ``action`` and nothing else."""
+        text = self.format.render(action)
+        ids = self.encode(text)
+        return ids if self.format.stop or self.end_id is None else [*ids, self.end_id], text
 
     def whole(self, text: str) -> str:
         """A reply with the ``<think>`` that some templates write for it, at the end of the prompt."""
@@ -195,6 +202,21 @@ class Conversation:
         if self.agent.config.appends:
             self._ids = self._ids + completion_ids.tolist()
             self._ended = bool(len(completion_ids)) and int(completion_ids[-1]) == self.agent.end_id
+
+    def resume(self, turns: Sequence[Turn]) -> None:
+        """Take turns that were played before as this episode's own.
+
+        Raises UserError where an agent that talks otherwise played them.
+        """
+        for index, turn in enumerate(turns):
+            ids = self.prompt(turn.info.get("shown", turn.observation))
+            if len(turn.completion_ids):
+                if not np.array_equal(ids, turn.prompt_ids):
+                    raise UserError(f"turn {index} was played by an agent that talks otherwise: its prompt differs")
+                self.reply(turn.completion_ids, turn.text)
+            elif turn.action is not None:
+                written, text = self.agent.written(turn.action)
+                self.reply(np.asarray(written, np.int32), text)
 
     def _visible(self) -> list[Message]:
         config = self.agent.config

@@ -12,7 +12,10 @@ from agentrl.types import Action, FloatArray, IntArray, Observation
 
 @dataclass(slots=True)
 class Request:
-    """One completion to sample. ``key`` orders requests in deterministic mode; ``seed`` fixes its draws alone."""
+    """One completion to sample. ``key`` orders requests in deterministic mode; ``seed`` fixes its draws alone.
+
+    The last ``begun`` ids of the prompt are the beginning of the reply, sampled before.
+    """
 
     prompt_ids: IntArray
     max_tokens: int
@@ -20,6 +23,7 @@ class Request:
     temperature: float = 1.0
     stop: tuple[str, ...] = ()
     key: tuple[Any, ...] = ()
+    begun: int = 0
 
 
 @dataclass(slots=True)

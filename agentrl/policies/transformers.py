@@ -192,7 +192,8 @@ class TransformersPolicy:
         stop = row.request.stop
         if not stop or not self._may_stop(stop)[row.ids[-1]]:
             return False
-        text = self.tokenizer.decode(row.ids[-64:], skip_special_tokens=False)
+        begun = row.request.prompt_ids[len(row.request.prompt_ids) - row.request.begun :].tolist()
+        text = self.tokenizer.decode([*begun, *row.ids][-64:], skip_special_tokens=False)
         return any(s in text for s in stop)
 
     def _may_stop(self, stop: tuple[str, ...]) -> np.ndarray:

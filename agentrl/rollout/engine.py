@@ -12,16 +12,21 @@ from typing import Any
 
 from agentrl.agents.chat import AgentConfig, ChatAgent
 from agentrl.envs import registry
+from agentrl.envs.core import Snapshot
 from agentrl.errors import UserError
 from agentrl.policies.base import Policy, ScriptedPolicy
 from agentrl.rollout.episode import Episode, Job
 from agentrl.rollout.limits import Limits
+from agentrl.rollout.stem import Stem
 from agentrl.types import StopReason, Task, Trajectory
 
 
 @dataclass
 class Rollout:
     """Plays jobs with one policy. ``concurrency`` episodes run at once; the rest queue in the order given.
+
+    With ``keep_states`` environments that can are saved before every turn, so that jobs with a stem need not take its
+    actions again; :meth:`forget` drops what is kept.
 
     With ``deterministic`` the policy waits at every step until all running episodes have asked: batches, and so
     weights, are then the same bit for bit from run to run on one machine and thread count.
@@ -33,6 +38,7 @@ class Rollout:
     concurrency: int = 128
     deterministic: bool = True
     workers: int = 0
+    keep_states: bool = False
     failures: dict[str, int] = field(default_factory=dict, init=False)
     env_seconds: float = field(default=0.0, init=False)
     agent_seconds: float = field(default=0.0, init=False)
@@ -40,6 +46,7 @@ class Rollout:
     def __post_init__(self) -> None:
         self._envs: dict[tuple[str, Any], list[Any]] = {}
         self._agents: dict[tuple[str, Any], ChatAgent] = {}
+        self._states: dict[tuple[str, int], Snapshot] = {}  # by trajectory and turn
         self._told = False
         self._pool: Any = None
 
@@ -82,7 +89,14 @@ class Rollout:
                 self.policy.expect(None)  # type: ignore[union-attr]
         return [t for t in done if t is not None]
 
+    def forget(self) -> None:
+        """Free the states that :attr:`keep_states` has gathered."""
+        for state in self._states.values():
+            state.free()
+        self._states.clear()
+
     def close(self) -> None:
+        self.forget()
         for envs in self._envs.values():
             for env in envs:
                 _close(env)
@@ -104,7 +118,8 @@ class Rollout:
             self._report(trajectory, traceback.format_exc())
             return trajectory
         try:
-            episode = Episode(job, env, self.policy, self._agent(kind, env), self.limits)
+            agent, state = self._agent(kind, env), self._state(job.stem)
+            episode = Episode(job, env, self.policy, agent, self.limits, state, self.keep_states)
             trajectory = await episode.play()
         except BaseException:  # cancelled, or the user must mend something
             _close(env)
@@ -114,7 +129,8 @@ class Rollout:
         else:  # it may be in any state
             _close(env)
             self._report(trajectory, episode.trace)
-        for turn in trajectory.turns:
+        self._keep(episode.states, trajectory)
+        for turn in trajectory.turns[job.stem.turn if job.stem else 0 :]:
             self.env_seconds += turn.seconds.get("env", 0.0)
             self.agent_seconds += turn.seconds.get("agent", 0.0)
         return trajectory
@@ -130,6 +146,16 @@ class Rollout:
         if env.max_turns is None:
             env.max_turns = registry.spec(task.env).max_turns
         return env
+
+    def _state(self, stem: Stem | None) -> Snapshot | None:
+        return self._states.get((stem.trajectory.id, stem.turn)) if stem else None
+
+    def _keep(self, states: dict[int, Snapshot], trajectory: Trajectory) -> None:
+        for turn, state in states.items():
+            if trajectory.trusted:
+                self._states[trajectory.id, turn] = state
+            else:
+                state.free()
 
     def _agent(self, kind: tuple[str, Any], env: Any) -> ChatAgent | None:
         if not isinstance(self.policy, Policy):

@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+
 from agentrl.agents.chat import ChatAgent
 from agentrl.agents.formats import ParseError
-from agentrl.envs.core import key_of
+from agentrl.envs.core import Snapshot, key_of
 from agentrl.envs.spaces import Messages
 from agentrl.errors import UserError
 from agentrl.policies.base import Policy, Request, ScriptedPolicy, ScriptedTurn
 from agentrl.rollout.limits import Limits
+from agentrl.rollout.stem import Stem, re_execute
 from agentrl.seeds import derive
 from agentrl.types import Action, Observation, StopReason, Task, Trajectory, Turn
 
@@ -28,7 +31,10 @@ _OBSERVATIONS = Messages()
 
 @dataclass(slots=True)
 class Job:
-    """One episode to play. ``seed`` fixes its draws; ``key`` orders it among others."""
+    """One episode to play, from the beginning or from where ``stem`` ends.
+
+    ``seed`` fixes its draws, and without a stem its environment's; ``key`` orders it among others.
+    """
 
     id: str
     task: Task
@@ -36,6 +42,7 @@ class Job:
     group: str = ""
     key: tuple[Any, ...] = ()
     temperature: float = 1.0
+    stem: Stem | None = None
 
 
 @dataclass(slots=True)
@@ -47,18 +54,24 @@ class _Stop(Exception):
 
 @dataclass(slots=True)
 class Episode:
-    """``agent`` is None for a scripted policy."""
+    """``agent`` is None for a scripted policy. ``state``: the environment where the job's stem ends.
+
+    With ``keep`` an environment that has exact snapshots is saved before every turn, in ``states`` by turn.
+    """
 
     job: Job
     env: Any
     policy: Policy | ScriptedPolicy
     agent: ChatAgent | None
     limits: Limits
+    state: Snapshot | None = None
+    keep: bool = False
+    states: dict[int, Snapshot] = field(default_factory=dict, init=False)
     trace: str | None = field(default=None, init=False)  # the traceback, where infrastructure failed
 
     async def play(self) -> Trajectory:
         trajectory = Trajectory(self.job.id, self.job.task, self.job.seed, group=self.job.group)
-        begin = time.perf_counter()
+        begin = time.perf_counter() - (self.job.stem.seconds if self.job.stem else 0.0)
         try:
             await self._turns(trajectory)
         except _Stop as stop:
@@ -67,23 +80,26 @@ class Episode:
         return trajectory
 
     async def _turns(self, trajectory: Trajectory) -> None:
-        env, job = self.env, self.job
-        options = {"task": job.task.id}
-        reset = await self._env(lambda: env.areset(seed=job.seed, options=options))
-        with _blaming(StopReason.ENV_ERROR):
-            observation, info = reset
-            _check(observation)
-            trajectory.info |= {k: v for k, v in info.items() if isinstance(v, str | int | float | bool)}
+        env, job, stem = self.env, self.job, self.job.stem
+        observation = await (self._reset(trajectory) if stem is None else self._regrow(trajectory, stem))
         chat = self.agent.start() if self.agent else None
+        if chat is not None:
+            chat.resume(trajectory.turns)
         max_turns = self.limits.turns or env.max_turns
         rng = random.Random(job.seed)
-        spent = 0
+        spent = trajectory.sampled_tokens
         while True:
+            if self.keep and env.snapshot_level == "exact":
+                self.states[len(trajectory.turns)] = await self._env(lambda: env.in_thread(env.snapshot))
             with _blaming(StopReason.ENV_ERROR):
                 key = key_of(env, observation)
             turn = Turn(observation, state_key=key, policy=self.policy.name)
             if chat is not None and self.agent is not None:
                 shown = self._with_admissible(observation)
+                if shown is not observation:
+                    turn.info["shown"] = shown
+                if stem is not None and stem.token and len(trajectory.turns) == stem.turn:
+                    stem.begin(turn)
                 await self._sample(turn, chat, shown, len(trajectory.turns), spent)
                 spent += len(turn.completion_ids)
             else:
@@ -101,38 +117,68 @@ class Episode:
             if self.limits.episode_tokens and spent >= self.limits.episode_tokens:
                 raise _Stop(StopReason.MAX_TOKENS)
 
+    async def _reset(self, trajectory: Trajectory) -> Observation:
+        job = self.job
+        reset = await self._env(lambda: self.env.areset(seed=job.seed, options={"task": job.task.id}))
+        with _blaming(StopReason.ENV_ERROR):
+            observation, info = reset
+            _check(observation)
+            trajectory.info |= {k: v for k, v in info.items() if isinstance(v, str | int | float | bool)}
+            return observation  # type: ignore[no-any-return]
+
+    async def _regrow(self, trajectory: Trajectory, stem: Stem) -> Observation:
+        """Bring the environment to where the stem ends: by a snapshot, else by taking its actions again."""
+        env, state = self.env, self.state
+        stem.mark(trajectory)
+        if state is not None:
+            await self._env(lambda: env.in_thread(lambda: env.restore(state)))
+        elif env.snapshot_level == "none":
+            raise UserError(f"{self.job.task.env} cannot be brought back to an earlier turn (snapshot_level none)")
+        else:
+            with _blaming(StopReason.ENV_ERROR):
+                difference = await re_execute(env, stem.trajectory, stem.turn, self._env)
+            if difference is not None:
+                raise _Stop(StopReason.REPLAY_DIVERGED, f"{stem.trajectory.id}, {difference}"[:500])
+        trajectory.info["restored"] = "replay" if state is None else "snapshot"
+        return stem.observation
+
     async def _sample(self, turn: Turn, chat: Any, shown: Observation, index: int, spent: int) -> None:
+        """``turn`` may hold the beginning of its reply already."""
         begin = time.perf_counter()
         agent, policy = self.agent, self.policy
         assert agent is not None
         assert isinstance(policy, Policy)
         turn.prompt_ids = chat.prompt(shown)
-        if len(turn.prompt_ids) >= policy.window:
+        begun = len(turn.completion_ids)
+        if len(turn.prompt_ids) + begun >= policy.window:
             raise _Stop(StopReason.WINDOW)
         left = self.limits.episode_tokens - spent if self.limits.episode_tokens else self.limits.turn_tokens
         request = Request(
-            turn.prompt_ids,
-            min(self.limits.turn_tokens, left),
+            np.concatenate([turn.prompt_ids, turn.completion_ids]),
+            max(1, min(self.limits.turn_tokens, left) - begun),
             seed=derive(self.job.seed, "turn", index),
             temperature=self.job.temperature,
             stop=agent.stop,
             key=(*self.job.key, index),
+            begun=begun,
         )
         asked = time.perf_counter()
         with _blaming(StopReason.POLICY_ERROR):
             completion = await policy.generate(request)
             got = time.perf_counter()
-            turn.completion_ids, turn.logprobs = completion.ids, completion.logprobs
-            turn.entropies, turn.versions = completion.entropies, [(0, completion.version)]
+            turn.completion_ids = np.concatenate([turn.completion_ids, completion.ids])
+            turn.logprobs = np.concatenate([turn.logprobs, completion.logprobs])
+            turn.entropies = np.concatenate([turn.entropies, completion.entropies])
+            turn.versions = [*turn.versions, (begun, completion.version)]
             turn.__post_init__()  # the record of tokens is whole now
-        turn.text = agent.decode(completion.ids)
+        turn.text = agent.decode(turn.completion_ids)
         if completion.finish == "length":
             turn.info["cut"] = True
         try:
             turn.action = agent.parse(turn.text)
         except ParseError as error:
             turn.error = str(error)
-        chat.reply(completion.ids, turn.text)
+        chat.reply(turn.completion_ids, turn.text)
         turn.seconds = {"policy": got - asked, "agent": asked - begin + time.perf_counter() - got}
 
     async def _script(self, turn: Turn, rng: random.Random, index: int) -> None:

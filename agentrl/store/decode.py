@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,7 +23,17 @@ def decode(table: Any) -> list[Group]:
     played = [] if turns is None else _turns(turns)
     for row, trajectory_turns in zip(table.drop_columns(["turns"]).to_pylist(), played, strict=True):
         groups[row["group"]].trajectories.append(_trajectory(row, trajectory_turns))
+    for group in groups.values():
+        _share(group.trajectories)
     return list(groups.values())
+
+
+def _share(trajectories: Sequence[Trajectory]) -> None:
+    """A branch holds its parent's turns, not copies of them."""
+    known = {t.id: t for t in trajectories}
+    for t in trajectories:
+        if t.parent in known and t.branch_turn:
+            t.turns[: t.branch_turn] = known[t.parent].turns[: t.branch_turn]
 
 
 def _turns(column: Any) -> list[list[Turn]]:
