@@ -20,6 +20,7 @@ from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
 from agentrl.trainers import credit
 from agentrl.trainers.batching import samples_of
+from agentrl.trainers.credit import ledger
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe
 from agentrl.trainers.record import Record
@@ -63,6 +64,7 @@ class Iteration:
             if not len(table):
                 raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
             given = credit.assign(table, recipe.rewards, recipe.credit, state)
+            ledger.write(self.record.credit, f"{iteration:06d}", given)
             kept = {t.id: t for t in played}
             ordered = [kept[id] for id in given.table.ids]
             samples = samples_of(ordered, given.advantages, given.table.start.tolist())

@@ -26,6 +26,7 @@ class Record:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.trajectories = folder / "trajectories"
+        self.credit = folder / "credit"
         self.checkpoints = folder / "checkpoints"
         self._board: Any = None
 
@@ -42,7 +43,10 @@ class Record:
         _link_last(self.folder)
 
     def cut(self, iteration: int) -> None:
-        """Forget metrics from ``iteration`` on: a resumed run makes them again, the same."""
+        """Forget metrics and credit from ``iteration`` on: a resumed run makes them again, the same."""
+        for file in self.credit.glob("*.parquet"):
+            if int(file.stem) >= iteration:
+                file.unlink()
         lines = [line for line in self.metrics() if line["iteration"] < iteration]
         self.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
 

@@ -149,6 +149,8 @@ def explain(
 ) -> None:
     """Show what each turn of each trajectory of a group was given, and by which part.
 
+    What the run trained on is shown as it was stored; other estimators are worked out now.
+
     agentrl credit explain runs/last --group 0 --estimators grpo,gigpo,salt --html credit.html
     """
     from rich.console import Console
@@ -176,6 +178,7 @@ def explain(
     room = max(8, (console.width - 4 - sum(widths.values()) - 2 * (len(widths) + 3)) // 2)
     console.print(f"group {_plain(found.group)} of {_plain(found.source)}", highlight=False)
     console.print("✗ invalid; alike: turns of the group that began in the same state", style="dim", highlight=False)
+    console.print(found.origin, style="dim", highlight=False)
     for t in found.trajectories:
         console.print()
         if t.excluded:

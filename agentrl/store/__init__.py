@@ -11,7 +11,7 @@ env, success, reward, n_turns, stop_reason, trusted, group, iteration ...) are f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from agentrl.store.encode import encode
 from agentrl.store.schema import FORMAT, SCHEMA
 from agentrl.types import Group
 
-__all__ = ["read", "write"]
+__all__ = ["read", "read_table", "write", "write_table"]
 
 
 def write(folder: str | Path, name: str, groups: Iterable[Group], *, iteration: int | None = None) -> Path:
@@ -37,9 +37,7 @@ def write(folder: str | Path, name: str, groups: Iterable[Group], *, iteration: 
     if len({group.id for group in groups}) != len(groups):
         raise ValueError(f"two groups of {name} have the same id")
     table = encode(groups, iteration)
-    path = Path(folder) / f"{name}.parquet"
-    _whole(path, lambda file: pq.write_table(table, file, compression="zstd"))
-    return path
+    return write_table(Path(folder) / f"{name}.parquet", table)
 
 
 def read(path: str | Path) -> list[Group]:
@@ -55,12 +53,13 @@ def read(path: str | Path) -> list[Group]:
     return [group for file in files for group in decode(_load(file))]
 
 
-def _whole(path: Path, save: Callable[[Any], object]) -> None:
+def write_table(path: Path, table: Any) -> Path:
+    """Write a ``pyarrow.Table`` as Parquet: the file appears, or replaces another, when it is complete and synced."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
-            save(file)
+            pq.write_table(table, file, compression="zstd")
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -74,16 +73,22 @@ def _whole(path: Path, save: Callable[[Any], object]) -> None:
         raise
     finally:
         partial.unlink(missing_ok=True)
+    return path
 
 
-def _load(file: Path) -> Any:
+def read_table(file: Path) -> Any:
+    """The ``pyarrow.Table`` of a Parquet file. Raises UserError where it is missing or damaged."""
     if not file.exists():
         raise UserError(f"no such file or folder: {file}")
     with open(file, "rb") as handle:
         try:
-            table = pq.read_table(handle)
+            return pq.read_table(handle)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{file} is damaged or no Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _load(file: Path) -> Any:
+    table = read_table(file)
     found = (table.schema.metadata or {}).get(b"agentrl.format")
     if found is None:
         raise UserError(f"{file} holds no agentrl trajectories")

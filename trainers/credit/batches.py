@@ -33,6 +33,7 @@ class Batch:
     turns: Mapping[str, Sequence[tuple[str, str]]]  # trajectory -> what it saw and did, a turn each
     lines: Mapping[str, int] = field(default_factory=dict)  # trajectory -> its line, where the source has lines
     lacks_cost: bool = False  # a step without a cost counts as free, which a price on costs must not use
+    ledger: Path | None = None  # what training gave, where a run stored it
 
     @property
     def ids(self) -> list[str]:
@@ -63,7 +64,7 @@ def batches(path: str | Path) -> list[Batch]:
     if files[0].suffix != ".parquet":
         return [read_lines(path)]
     anchor = recipe_of(path).get("anchor", "state_key")
-    return [_of_groups(str(file), read(file), anchor) for file in files]
+    return [_of_groups(file, read(file), anchor, path / "credit" / file.name) for file in files]
 
 
 def recipe_of(path: str | Path) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def credited(found: Sequence[Batch], rewards: Sequence[Spec], credit: Sequence[S
         yield batch, given
 
 
-def _of_groups(source: str, groups: Sequence[Group], anchor: str) -> Batch:
+def _of_groups(source: Path, groups: Sequence[Group], anchor: str, ledger: Path) -> Batch:
     for group in groups:
         if not len(group):
             raise UserError(f"{source}: group {group.id!r} has no trajectories")
@@ -107,8 +108,9 @@ def _of_groups(source: str, groups: Sequence[Group], anchor: str) -> Batch:
     if not len(table):
         raise UserError(f"{source}: no trajectory can be used: {dict(table.excluded)}")
     return Batch(
-        source,
+        str(source),
         table,
         {group.id: [t.id for t in group] for group in groups},
         {t.id: [(text_of(turn.observation), action_of(turn)) for turn in t.turns] for g in groups for t in g},
+        ledger=ledger if ledger.exists() else None,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from agentrl.errors import UserError, unknown
+from agentrl.trainers.credit import ledger
 from agentrl.trainers.credit.assign import Credit
 from agentrl.trainers.credit.batches import Batch, credited
 from agentrl.trainers.credit.choose import Chosen
 from agentrl.trainers.credit.gigpo import anchor_groups
+from agentrl.trainers.credit.registry import ALIASES
 from agentrl.trainers.credit.table import Floats, TurnTable
 
 
@@ -43,12 +45,23 @@ class TrajectoryCredit:
 
 @dataclass(frozen=True)
 class Explained:
-    """``columns``: names of what was given, in order; the keys of each turn's ``gave``."""
+    """``columns``: names of what was given, in order; the keys of each turn's ``gave``.
+
+    ``stored``: those of them that are the arrays the trainer stored; the others were worked out now.
+    """
 
     group: str
     source: str
     columns: list[str]
+    stored: list[str]
     trajectories: list[TrajectoryCredit]
+
+    @property
+    def origin(self) -> str:
+        """Which columns are the trainer's own, in a line."""
+        others = [name for name in self.columns if name not in self.stored]
+        said = [f"{', '.join(self.stored)}: as the trainer stored it"] if self.stored else []
+        return "; ".join([*said, *([f"{', '.join(others)}: worked out now"] if others else [])])
 
     def plain(self) -> dict[str, Any]:
         trajectories = [{**vars(t), "turns": [dict(vars(turn)) for turn in t.turns]} for t in self.trajectories]
@@ -58,25 +71,46 @@ class Explained:
 def explain(batches: Sequence[Batch], chosen: Chosen, group: str, together: bool = False) -> Explained:
     """The credit of one group, by its id or its place (0, 1, ...) among all groups.
 
-    Credit is given to whole batches, up to the one of the group, so that it is what training gave. ``together``: the
-    estimators are added up, a column each and one for the sum after the modulators; else each stands alone, with its
-    parts where it has several.
+    ``together``: the run's own methods, a column each and one for the sum after the modulators; else each estimator
+    stands alone, with its parts where it has several. What the run stored is shown as stored: its own methods, and an
+    estimator named without options that is one of them. Other credit is given to whole batches, up to the one of the
+    group, so that it is what training would have given.
     """
     index, name = _find(batches, group)
+    batch = batches[index]
     settings = [("advantage", chosen)] if together else chosen.each
     if not settings:
         raise UserError("credit explain needs at least one estimator, such as grpo")
+    trained = ledger.read(batch.ledger, batch.table) if batch.ledger else None
     columns: dict[str, Floats] = {}
-    table: TurnTable | None = None
+    stored: list[str] = []
+    table = batch.table
     for title, one in settings:
-        *_, (_, credit) = credited(batches[: index + 1], one.rewards, one.credit)
-        columns |= _columns(title, credit, together)
+        credit = _trained(trained, one, together)
+        if credit is None:
+            *_, (_, credit) = credited(batches[: index + 1], one.rewards, one.credit)
+            found = _columns(title, credit, together)
+        else:
+            found = _columns(title, credit, together)
+            stored += found
+        columns |= found
         table = credit.table
-    assert table is not None
-    batch = batches[index]
     size = np.bincount(anchor_groups(table))[anchor_groups(table)]
     members = [_trajectory(batch, table, id, size, columns) for id in batch.members[name]]
-    return Explained(name, batch.source, list(columns), members)
+    return Explained(name, batch.source, list(columns), stored, members)
+
+
+def _trained(trained: Credit | None, one: Chosen, together: bool) -> Credit | None:
+    """What the run stored of these methods; None where it stored nothing of them, or they are changed."""
+    if trained is None or together:
+        return trained
+    [spec, *others] = (*one.credit, *one.rewards)
+    id, options = (spec, None) if isinstance(spec, str) else next(iter(spec.items()))
+    labels = ALIASES.get(id, (id,))
+    if options or others or not set(labels) <= set(trained.parts):
+        return None
+    parts = {label: trained.parts[label] for label in labels}
+    return replace(trained, parts=parts, advantages=np.sum(list(parts.values()), axis=0))
 
 
 def _find(batches: Sequence[Batch], group: str) -> tuple[int, str]:

@@ -22,7 +22,7 @@ def page(found: Explained) -> str:
     note = "alike: turns of the group that began in the same state; red actions were invalid"
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>\n'
-        f'<h1>{title}</h1>\n<p class="dim">{escape(found.source)}; {note}</p>\n{body}</html>\n'
+        f'<h1>{title}</h1>\n<p class="dim">{escape(found.source)}; {note}; {escape(found.origin)}</p>\n{body}</html>\n'
     )
 
 
