@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from agentrl.errors import unknown
+from agentrl.policies.linear import speed_up
 
 # hidden, layers, heads, feed-forward. One key head: decoding on a CPU is bound by reading keys.
 SIZES: dict[str, tuple[int, int, int, int]] = {
@@ -91,7 +92,7 @@ def stock_phrases(texts: Sequence[str]) -> list[str]:
     return sorted(common, key=lambda p: (-len(p), p))
 
 
-def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: int) -> LlamaForCausalLM:
+def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: int) -> nn.Module:
     """A Llama of one of :data:`SIZES` with random weights from ``seed``."""
     if size not in SIZES:
         raise unknown("size", size, SIZES)
@@ -112,7 +113,7 @@ def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return LlamaForCausalLM(config)
+    return speed_up(LlamaForCausalLM(config))
 
 
 def save_policy(folder: Path, model: nn.Module, tokenizer: Any, agent: dict[str, Any]) -> None:

@@ -79,6 +79,8 @@ def load_model(where: Path | str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    from agentrl.policies.linear import speed_up
+
     logging.disable_progress_bar()
     file = None
     if isinstance(where, Path):
@@ -93,7 +95,7 @@ def load_model(where: Path | str) -> tuple[Any, Any]:
         raise UserError(f"policy {where} cannot be loaded: {line}") from error
     if file:
         model = _plain(model)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+    return speed_up(model.to("cuda" if torch.cuda.is_available() else "cpu")), tokenizer
 
 
 def _plain(model: Any) -> Any:
