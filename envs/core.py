@@ -36,7 +36,7 @@ class Env(gymnasium.Env[Observation, Action]):
     ``reset(options={"task": id})`` fixes start and goal; the seed then only fixes the dynamics' randomness. Without
     options the seed picks a task of the split. ``info`` may hold ``success`` (bool, at the end), ``valid`` (False:
     the action meant nothing here), ``rewards`` (named parts that add up to the reward) and ``tool_calls``
-    (list of :class:`agentrl.types.ToolRecord`).
+    (list of :class:`agentrl.types.ToolRecord`), and ``scores`` (numbers by name, for credit methods that use them).
 
     ``instructions`` is what an agent is told before the first observation (the system message); ``tools`` lists the
     JSON schemas of the functions it may call (empty: it acts by text). ``blocking = False`` promises that a step
@@ -81,6 +81,17 @@ class Env(gymnasium.Env[Observation, Action]):
 
     def state_key(self) -> Any:
         """What makes two turns comparable, from what the agent has seen. None: the digest of the observation."""
+        return None
+
+    def privileged_key(self) -> Any:
+        """What makes two turns comparable from all the environment knows, also what the agent has not seen.
+
+        None: it offers none. For ``anchor: privileged``, which is labelled so wherever its numbers are shown.
+        """
+        return None
+
+    def potential(self) -> float | None:
+        """How near the goal the state is, for potential shaping; any scale. None: it offers none."""
         return None
 
     def close(self) -> None:
@@ -177,6 +188,16 @@ def key_of(env: Any, observation: Observation) -> str:
     """The anchor key of an environment now: digest of ``state_key()``, or of the observation where it gives none."""
     key = env.state_key() if hasattr(env, "state_key") else None
     return digest(observation if key is None else key)
+
+
+def beside(env: Any) -> dict[str, Any]:
+    """What else an environment tells of its state now, for a turn's ``info``: ``privileged_key`` and ``scores``."""
+    told: dict[str, Any] = {}
+    if (key := env.privileged_key() if hasattr(env, "privileged_key") else None) is not None:
+        told["privileged_key"] = digest(key)
+    if (potential := env.potential() if hasattr(env, "potential") else None) is not None:
+        told["scores"] = {"potential": float(potential)}
+    return told
 
 
 def plain(value: Any) -> Any:

@@ -45,12 +45,13 @@ class Probe(Env):
         self.seed = 0
         self.turn = 0
         self.right = False  # the word that counts was the right one
+        self.said = ""  # that word
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
         task = self.pick_task(seed, options)
         if not any(type(task) is int and task in tasks for tasks in TASKS.values()):
             raise UserError(f"unknown task {task!r} of {type(self).__name__}; a task is a number from 0 to 95")
-        self.task, self.turn, self.right = task, 0, False
+        self.task, self.turn, self.right, self.said = task, 0, False, ""
         self.seed = random.getrandbits(32) if seed is None else seed
         return self.shown(), {"task": task}
 
@@ -61,7 +62,7 @@ class Probe(Env):
         over = self.turn >= self.turns
         valid = word in WORDS and not over
         if valid and self.counts():
-            self.right = word == self.answer()
+            self.right, self.said = word == self.answer(), word
         reward = 0.0 if over else self.paid(valid)
         self.turn = min(self.turn + 1, self.turns)
         done = self.turn == self.turns
@@ -91,17 +92,18 @@ class Probe(Env):
         return self.answer() if self.counts() else WORDS[0]
 
     def state_key(self) -> Any:
-        """The turn, what the agent has seen of the task, and, privileged, whether the word that counts was right.
+        """The turn, what the agent has seen of the task, and the word it said where that counts."""
+        return self.turn, self.said, self.task % len(WORDS)
 
-        The last is not told before the end: the same comparison as by the word itself, with the wrong ones as one.
-        """
-        return self.turn, self.right, self.task % len(WORDS)
+    def privileged_key(self) -> Any:
+        """The turn, the task, and whether the word that counts was right, which is not told before the end."""
+        return self.turn, self.right, self.task
 
     def snapshot(self) -> Snapshot:
-        return Snapshot((self.task, self.seed, self.turn, self.right))
+        return Snapshot((self.task, self.seed, self.turn, self.right, self.said))
 
     def restore(self, snapshot: Snapshot) -> None:
-        self.task, self.seed, self.turn, self.right = snapshot.state
+        self.task, self.seed, self.turn, self.right, self.said = snapshot.state
 
 
 class Bandit(Probe):
@@ -116,7 +118,7 @@ class Bandit(Probe):
         return "Say a word."
 
     def state_key(self) -> Any:
-        return self.turn, self.right
+        return self.turn, self.said
 
 
 class Delay(Bandit):
@@ -167,7 +169,7 @@ class Distractor(Probe):
         return f"The {'bell' if self.counts() else 'clock'} says {number}. The lamp says {other[1]}."
 
     def state_key(self) -> Any:
-        return (self.turn, self.right, self.task % len(WORDS)) if self.counts() else (self.turn, self.right)
+        return (self.turn, self.said, self.task % len(WORDS)) if self.counts() else (self.turn, self.said)
 
 
 class Noise(Probe):

@@ -16,7 +16,7 @@ import numpy as np
 
 from agentrl.agents.chat import ChatAgent
 from agentrl.agents.formats import ParseError
-from agentrl.envs.core import Snapshot, key_of
+from agentrl.envs.core import Snapshot, beside, key_of
 from agentrl.envs.spaces import Messages
 from agentrl.errors import UserError
 from agentrl.policies.base import Policy, Request, ScriptedPolicy, ScriptedTurn
@@ -92,8 +92,8 @@ class Episode:
             if self.keep and env.snapshot_level == "exact":
                 self.states[len(trajectory.turns)] = await self._env(lambda: env.in_thread(env.snapshot))
             with _blaming(StopReason.ENV_ERROR):
-                key = key_of(env, observation)
-            turn = Turn(observation, state_key=key, policy=self.policy.name)
+                key, told = key_of(env, observation), beside(env)
+            turn = Turn(observation, state_key=key, policy=self.policy.name, info=told)
             if chat is not None and self.agent is not None:
                 shown = self._with_admissible(observation)
                 if shown is not observation:
@@ -201,6 +201,8 @@ class Episode:
                 raise ValueError(f"a reward must be finite, not {turn.rewards}")
             turn.valid = bool(info.get("valid", True))
             turn.tool_calls = list(info.get("tool_calls", ()))
+            if scores := info.get("scores"):
+                turn.info["scores"] = turn.info.get("scores", {}) | {k: float(v) for k, v in scores.items()}
             if terminated or truncated:
                 trajectory.success = bool(info.get("success", trajectory.reward >= 1.0))
             return observation, bool(terminated), bool(truncated)

@@ -161,6 +161,8 @@ class ProcessEnv(Env):
         self._number = next(self._numbers)
         self._generation = 0
         self._state_key: Any = None
+        self._privileged_key: Any = None
+        self._potential: float | None = None
         worker.envs += 1
 
     def build(self) -> _Future:
@@ -196,6 +198,12 @@ class ProcessEnv(Env):
     def state_key(self) -> Any:
         return self._state_key
 
+    def privileged_key(self) -> Any:
+        return self._privileged_key
+
+    def potential(self) -> float | None:
+        return self._potential
+
     def close(self) -> None:
         if self._generation and self._generation == self.worker.generation:
             if self.worker.busy(self._number):  # whoever waited has given up: it may hang for good
@@ -220,6 +228,7 @@ class ProcessEnv(Env):
 
     def _note(self, answer: dict[str, Any]) -> None:
         self._state_key = answer.get("state_key")
+        self._privileged_key, self._potential = answer.get("privileged_key"), answer.get("potential")
         self.snapshot_level, self.max_turns = answer["snapshot_level"], answer["max_turns"]
 
     def _request(self, op: str, fields: dict[str, Any]) -> _Future:

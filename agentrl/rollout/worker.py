@@ -98,7 +98,8 @@ class Worker:
 
 def _state(env: Env) -> dict[str, Any]:
     """What changes with every step and is too small for a request of its own."""
-    return {"state_key": plain(env.state_key()), **_limits(env)}
+    beside = {"privileged_key": plain(env.privileged_key()), "potential": env.potential()}
+    return {"state_key": plain(env.state_key()), **beside, **_limits(env)}
 
 
 def _limits(env: Env) -> dict[str, Any]:

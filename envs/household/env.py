@@ -120,6 +120,15 @@ class Household(Env):
         engine = self._running()
         return *engine.seen_here(), engine.progress() - self._given
 
+    def privileged_key(self) -> Any:
+        """All that the future depends on: place, hands, doors, contents and marks, whether seen or not."""
+        place, held, opened, _, contents, marks = self._running().save()
+        return place, held, opened, [sorted(inside) for inside in contents], marks.hex(), self._paid
+
+    def potential(self) -> float:
+        """The share of the sub-goals reached now, below 1."""
+        return self._running().progress()
+
     def snapshot(self) -> Snapshot:
         engine = self._running()
         return Snapshot((self._task, engine.layout, engine.save(), self._paid, self._success))

@@ -61,6 +61,19 @@ class KeyDoor(Env):
         """Room, key in hand, door open: the states that ``exact_values`` tells apart."""
         return self._running()[1]
 
+    def privileged_key(self) -> State:
+        """The same: nothing of the state is hidden from the agent."""
+        return self.state_key()
+
+    def potential(self) -> float:
+        """Minus the actions of a shortest way to the goal."""
+        world, state = self._running()
+        steps = 0
+        while state.room != world.goal:
+            state = advance(world, state, best_action(world, state)) or state
+            steps += 1
+        return -float(steps)
+
     def snapshot(self) -> Snapshot:
         return Snapshot(self._running())
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrl.trainers.losses.aepo import aepo_clip, entropy_aware
+from agentrl.trainers.credit.aepo import entropy_aware
+from agentrl.trainers.losses.aepo import aepo_clip
 from agentrl.trainers.losses.ppo import ppo_clip
 
 numbers = st.floats(-3, 3)

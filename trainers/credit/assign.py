@@ -48,7 +48,7 @@ class Plan:
     def needs(self) -> set[str]:
         """The columns of the turn table that must be filled."""
         methods = (*self.transforms, *self.estimators, *self.modulators)
-        return {column for _, method in methods for column in method.plugin.needs}
+        return {column for _, method in methods for column in method.needs}
 
 
 def plan(rewards: Spec | Iterable[Spec] = (), credit: Spec | Iterable[Spec] = "grpo") -> Plan:
@@ -109,7 +109,10 @@ def _labelled(methods: Sequence[Bound]) -> tuple[tuple[str, Bound], ...]:
 
 
 def _require(table: TurnTable, method: Bound) -> None:
-    for name in method.plugin.needs:
+    for name in method.needs:
+        if name.startswith("score:"):
+            _require_score(table, method, name.removeprefix("score:"))
+            continue
         column = getattr(table, name)
         if name == "rewards" and not column and table.outcome.any():  # nobody earned anything: nothing is missing
             raise UserError(f"{method.plugin.id} needs rewards by name, and the table has none")
@@ -122,7 +125,20 @@ def _require(table: TurnTable, method: Bound) -> None:
             raise UserError(f"{method.plugin.id} needs {_PLAIN.get(name, name)}, and {where} has none")
 
 
-_PLAIN = {"anchor": "a state key", "action": "an action", "entropy": "the entropies of sampled tokens"}
+def _require_score(table: TurnTable, method: Bound, name: str) -> None:
+    missing = np.isnan(table.scores.get(name, np.full(len(table), np.nan)))
+    if missing.any():
+        where = table.where(int(missing.argmax()))
+        raise UserError(f"{method.plugin.id} needs the score {name!r} of each turn, and {where} has none")
+
+
+_PLAIN = {
+    "anchor": "a state key",
+    "action": "an action",
+    "entropy": "the entropies of sampled tokens",
+    "logprob": "the log-probabilities of sampled tokens",
+    "cost": "what its tools cost",
+}
 
 
 def _checked(advantages: Any, table: TurnTable, label: str) -> Floats:

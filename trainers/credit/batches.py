@@ -16,7 +16,7 @@ import yaml
 
 from agentrl.errors import UserError
 from agentrl.store import read
-from agentrl.trainers.credit.assign import Credit, assign, plan
+from agentrl.trainers.credit.assign import Credit, assign
 from agentrl.trainers.credit.columns import action_of, text_of
 from agentrl.trainers.credit.registry import Spec
 from agentrl.trainers.credit.table import TurnTable
@@ -32,7 +32,6 @@ class Batch:
     members: Mapping[str, Sequence[str]]  # group -> ids of its trajectories as they are stored, failed ones too
     turns: Mapping[str, Sequence[tuple[str, str]]]  # trajectory -> what it saw and did, a turn each
     lines: Mapping[str, int] = field(default_factory=dict)  # trajectory -> its line, where the source has lines
-    lacks_cost: bool = False  # a step without a cost counts as free, which a price on costs must not use
     ledger: Path | None = None  # what training gave, where a run stored it
 
     @property
@@ -83,12 +82,8 @@ def recipe_of(path: str | Path) -> dict[str, Any]:
 
 def credited(found: Sequence[Batch], rewards: Sequence[Spec], credit: Sequence[Spec]) -> Iterator[tuple[Batch, Credit]]:
     """Each batch with its credit. Raises UserError as :func:`assign` does, with the file in front."""
-    methods = plan(rewards, credit)
-    priced = any(label == "tool-price" and method.options["cost"] for label, method in methods.transforms)
     state: Mapping[str, Any] = {}
     for batch in found:
-        if priced and batch.lacks_cost:
-            raise UserError(f"{batch.source}: option cost of tool-price needs the key cost in every step")
         try:
             given = assign(batch.table, rewards, credit, state)
         except UserError as error:

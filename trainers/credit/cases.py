@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentrl.trainers.credit import allocation, branching, cases_tables, gae
+from agentrl.trainers.credit import allocation, branching, carr, cases_tables, gae, toolrl
+from agentrl.types import ToolCall
 
 
 def seg_entropy(**given: Any) -> float:
@@ -60,6 +61,12 @@ def gae_token(mask: list[list[int]], **given: Any) -> dict[str, Any]:
     return {"adv_raw": advantages, "returns": returns, "adv_white": gae.whitened_tokens(advantages, mask)}
 
 
+def toolrl_match(made: list[list[Any]], wanted: list[list[Any]]) -> float:
+    """Calls as pairs of name and arguments."""
+    mine, theirs = ([ToolCall(name, **arguments) for name, arguments in calls] for calls in (made, wanted))
+    return toolrl.match(mine, theirs)
+
+
 def ppo_agg(loss: list[list[float]], mask: list[list[int]], mode: str) -> float:
     from agentrl.trainers.losses import cases
 
@@ -85,6 +92,10 @@ OPS: dict[str, Callable[..., Any]] = {
     "otc_group": cases_tables.otc_group,
     "treepo": cases_tables.treepo,
     "arpo_hard_adv": cases_tables.arpo_hard_adv,
+    "assign": cases_tables.assign_lines,
+    "carr_reached": carr.reached,
+    "toolrl_match": toolrl_match,
+    "toolrl_well_formed": toolrl.well_formed,
     "seg_entropy": seg_entropy,
     "arpo_decide": branching.arpo_decide,
     "arpo_prob": branching.arpo_prob,

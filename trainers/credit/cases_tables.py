@@ -15,6 +15,7 @@ import numpy as np
 from agentrl.trainers.credit.assign import assign
 from agentrl.trainers.credit.gigpo import anchor_groups
 from agentrl.trainers.credit.hgpo import levels
+from agentrl.trainers.credit.jsonl import table_of
 from agentrl.trainers.credit.normalise import returns_to_go
 from agentrl.trainers.credit.otc import coefficient
 from agentrl.trainers.credit.salt import merged, steps
@@ -65,6 +66,25 @@ def of_outcomes(rewards: Sequence[float], groups: Sequence[str], tokens: Sequenc
     """A trajectory of one turn for each reward."""
     columns = enumerate(zip(groups, rewards, tokens or [0] * len(rewards), strict=True))
     return of_rows([{"group": g, "traj": i, "reward": r, "tokens": n} for i, (g, r, n) in columns])
+
+
+def assign_lines(
+    trajectories: list[dict[str, Any]],
+    rewards: list[Any] | None = None,
+    credit: list[Any] | None = None,
+    state: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Any methods on trajectories written as JSON lines are: numbers a turn, a list each, in the order given."""
+    table = table_of(trajectories)
+    given = assign(table, rewards or [], credit or ["grpo"], state)
+    rows = [table.rows(line["id"]) for line in trajectories]
+    return {
+        "advantages": [given.advantages[at].tolist() for at in rows],
+        "reward": [given.table.reward[at].tolist() for at in rows],
+        "outcome": [float(given.table.outcome[given.table.trajectory[at.start]]) for at in rows],
+        "parts": {name: [part[at].tolist() for at in rows] for name, part in given.parts.items()},
+        "state": given.state,
+    }
 
 
 def grpo(rewards: list[float], groups: list[str], **options: Any) -> list[float]:

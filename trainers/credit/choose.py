@@ -93,13 +93,17 @@ def describe() -> list[dict[str, Any]]:
                 {
                     "id": id,
                     "kind": kind,
-                    "needs": sorted({column for plugin in plugins for column in plugin.needs}),
+                    "needs": sorted({need for plugin in plugins for need in _needs(plugin)}),
                     "formula": " + ".join(p.id for p in plugins) if alias else _doc(first)[0].replace("``", ""),
                     "source": _source(plugins[-1]),
                     "options": {name: _default(p, name) for p in plugins for name in p.option_names},
                 }
             )
     return rows
+
+
+def _needs(plugin: Plugin) -> list[str]:
+    return [*plugin.needs, *(f"{column} if {option}" for option, column in plugin.needs_if.items())]
 
 
 def _plugins(kind: Kind, id: str) -> list[Plugin]:

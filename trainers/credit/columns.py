@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,12 @@ def anchor_key(anchor: Anchor) -> Callable[[Turn], Hashable]:
     raise UserError(f"anchor must be state_key, observation or a function of a turn, not {anchor!r}")
 
 
+def mean(values: npt.ArrayLike) -> float:
+    """The mean; nan where there are none."""
+    array = np.asarray(values, np.float64)
+    return float(array.mean()) if len(array) else np.nan
+
+
 def text_of(observation: Observation) -> str:
     return observation if isinstance(observation, str) else json.dumps(observation, sort_keys=True, ensure_ascii=False)
 
@@ -46,16 +53,18 @@ def reject_duplicates(ids: Sequence[str]) -> None:
 
 def action_of(turn: Turn) -> str:
     """The same text for the same action: spaces and Unicode forms made equal, tool arguments sorted."""
-    if turn.action is None:
-        return _plain(turn.text)
-    if isinstance(turn.action, str):
-        return _plain(turn.action)
-    calls = turn.action if isinstance(turn.action, list) else [turn.action]
-    return json.dumps([[call.name, call.arguments] for call in calls], sort_keys=True, default=repr)
+    action = turn.text if turn.action is None else turn.action
+    if isinstance(action, str):
+        return same_text(action)
+    calls = action if isinstance(action, list) else [action]
+    return same_text([[call.name, call.arguments] for call in calls])
 
 
-def _plain(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+def same_text(action: Any) -> str:
+    """One text for what differs only in spaces, Unicode forms (a text) or the order of keys (JSON data)."""
+    if isinstance(action, str):
+        return " ".join(unicodedata.normalize("NFKC", action).split())
+    return json.dumps(action, sort_keys=True, default=repr)
 
 
 def fill_next(

@@ -8,7 +8,6 @@ import numpy as np
 
 from agentrl.errors import unknown
 from agentrl.trainers.credit.normalise import Singleton, group_centred, whitened
-from agentrl.trainers.credit.prices import tokens_of
 from agentrl.trainers.credit.registry import estimator
 from agentrl.trainers.credit.table import Floats, TurnTable
 
@@ -49,5 +48,5 @@ def gdpo(
             zero_tol=zero_tol,
             singleton=singleton,
         )
-    count = tokens_of(table) if per == "token" else np.ones(len(table.ids))
+    count = table.total(table.tokens) if per == "token" else np.ones(len(table.ids))
     return whitened(total, count)[table.trajectory] - table.penalty, state

@@ -15,7 +15,7 @@ from agentrl.trainers.credit.table import Floats, Ints, TurnTable
 Thresh = Annotated[float, Field(gt=0, lt=1)]
 
 
-@estimator("gigpo-step", needs=["anchor"])
+@estimator("gigpo-step", needs=["anchor"], needs_if={"similarity": "observation"})
 def gigpo_step(
     table: TurnTable,
     state: Any,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from agentrl.trainers.credit.prices import charged
 from agentrl.trainers.credit.registry import transform
 from agentrl.trainers.credit.table import TurnTable
 
@@ -20,8 +21,7 @@ def invalid_penalty(
     ``after`` discounting (as the published GiGPO code has it): off that row's own score and return only, not shared
     with other turns of its trajectory. ``before``: off its reward and so off the outcome, hence discounted backwards.
     """
-    penalty = coef * ~table.valid
+    penalty = np.where(table.valid, 0.0, coef)
     if when == "after":
         return replace(table, penalty=table.penalty + penalty), state
-    lost = np.bincount(table.trajectory, penalty, len(table.ids))
-    return replace(table, reward=table.reward - penalty, outcome=table.outcome - lost), state
+    return charged(table, penalty), state

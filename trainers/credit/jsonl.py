@@ -5,8 +5,9 @@
     ]}
 
 Further keys of a line: ``task`` (else the group), ``ended`` (terminated | truncated | failed), ``branch_token``,
-``rewards`` (name -> total). Of a step: ``next_state``, ``cost``, and, for methods of your own to come, ``values``,
-``logprobs``, ``tool``. ``parent`` and ``branch_turn`` may be left out, and ``entropies`` where no method needs them.
+``rewards`` (name -> total). Of a step: ``next_state``, ``cost``, ``logprobs``, ``scores`` (name -> number), and, for
+methods of your own to come, ``values``, ``tool``. ``parent`` and ``branch_turn`` may be left out, and ``entropies`` and
+the like where no method needs them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentrl.errors import UserError, unknown
 from agentrl.trainers.credit.batches import Batch
+from agentrl.trainers.credit.columns import mean, same_text
 from agentrl.trainers.credit.table import TurnTable
 
 Name = Annotated[str, Field(min_length=1)]
@@ -43,7 +45,12 @@ class Step(BaseModel):
     values: float | list[float] | None = None
     logprobs: list[float] | None = None
     cost: float | None = None
+    scores: dict[str, float] | None = None
     tool: str | None = None
+
+    @property
+    def did(self) -> str | None:
+        return None if self.action is None else same_text(self.action)
 
 
 class Line(BaseModel):
@@ -89,11 +96,10 @@ def read_lines(path: str | Path) -> Batch:
         members.setdefault(line.group, []).append(line.id)
     return Batch(
         str(path),
-        _table(found, path),
+        _table(found, str(path)),
         members,
-        {line.id: [(step.state, _plain(step.action) or "") for step in line.steps] for line in found},
+        {line.id: [(step.state, step.did or "") for step in line.steps] for line in found},
         numbers,
-        any(step.cost is None for line in found for step in line.steps),
     )
 
 
@@ -103,6 +109,10 @@ def _parse(part: bytes, at: str, cut: bool) -> Line:
     except (ValueError, RecursionError) as error:
         why = "is cut off or no JSON" if cut else "is no JSON"
         raise UserError(f"{at} {why}: {error}") from None
+    return _line(raw, at)
+
+
+def _line(raw: Any, at: str) -> Line:
     if not isinstance(raw, dict):
         raise UserError(f"{at} is not an object: {_short(raw)}")
     try:
@@ -176,12 +186,19 @@ def _check_parents(found: Sequence[Line], numbers: dict[str, int], path: Path) -
             raise UserError(f"{what} is its own ancestor: its parents form a circle")
 
 
-def _table(found: Sequence[Line], path: Path) -> TurnTable:
+def table_of(lines: Sequence[dict[str, Any]]) -> TurnTable:
+    """The table of lines that are parsed JSON already. Raises UserError as :func:`read_lines` does."""
+    found = [_line(raw, f"line {number}") for number, raw in enumerate(lines, 1)]
+    return _table(found, "the lines")
+
+
+def _table(found: Sequence[Line], path: str) -> TurnTable:
     excluded = {line.id: "failed" for line in found if line.ended == "failed"}
     kept = [line for line in found if line.id not in excluded]
     if not kept:
         raise UserError(f"{path}: every trajectory failed")
     steps = [step for line in kept for step in line.steps]
+    names = dict.fromkeys(name for step in steps for name in step.scores or ())
     return TurnTable.from_arrays(
         ids=[line.id for line in kept],
         group=[line.group for line in kept],
@@ -196,18 +213,16 @@ def _table(found: Sequence[Line], path: Path) -> TurnTable:
         valid=[step.valid for step in steps],
         anchor=[step.state for step in steps],
         next_anchor=[step.next_state for step in steps],
-        action=[_plain(step.action) for step in steps],
+        action=[step.did for step in steps],
         observation=[step.state for step in steps],
         tokens=[step.tokens for step in steps],
-        entropy=[float(np.mean(step.entropies)) if step.entropies else np.nan for step in steps],
+        entropy=[mean(step.entropies or ()) for step in steps],
+        logprob=[mean(step.logprobs or ()) for step in steps],
         tool_calls=[step.tool_calls for step in steps],
-        cost=[step.cost or 0.0 for step in steps],
+        cost=[np.nan if step.cost is None else step.cost for step in steps],
+        scores={name: [(step.scores or {}).get(name, np.nan) for step in steps] for name in names},
         excluded=excluded,
     )
-
-
-def _plain(action: Any) -> str | None:
-    return action if action is None or isinstance(action, str) else json.dumps(action, sort_keys=True)
 
 
 def _short(value: Any) -> str:

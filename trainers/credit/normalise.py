@@ -54,6 +54,14 @@ def group_centred(
     return centred
 
 
+def spread(values: Floats, group: Ints, *, ddof: int = 1, zero_tol: float = 1e-9) -> Floats:
+    """[K] the standard deviation of each value's group; 0 for a group of one. ``zero_tol`` as above."""
+    centred = group_centred(values, group, zero_tol=zero_tol)
+    square = np.bincount(group, centred**2)
+    found: Floats = np.sqrt(square / np.maximum(np.bincount(group) - ddof, 1))[group]
+    return found
+
+
 def returns_to_go(table: TurnTable, gamma: float) -> Floats:
     """[N] ``R_t = r_t + gamma * R_{t+1}`` inside each trajectory: the discounted sum of rewards from a turn on.
 

@@ -25,7 +25,7 @@ def otc(
 
     Source: OTC (arXiv 2504.14870), OTC-GRPO.
     """
-    calls = calls_of(table)
+    calls = table.total(table.tool_calls)
     fewest: dict[str, int] = dict(state or {})
     for task, m in zip(table.task[table.success], calls[table.success], strict=True):
         name = table.task_names[task]
@@ -44,11 +44,6 @@ def cosine(m: Floats, c: float) -> Floats:
     """[M] ``k = cos(pi m / (2 m + c))``: 1 without calls, towards 0 with many."""
     k: Floats = np.cos(np.pi * m / (2 * m + c))
     return k
-
-
-def calls_of(table: TurnTable) -> Floats:
-    """[M] tool calls of each trajectory."""
-    return np.bincount(table.trajectory, table.tool_calls, len(table.ids)).astype(np.float64)
 
 
 def scaled(table: TurnTable, factor: Floats) -> TurnTable:

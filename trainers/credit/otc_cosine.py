@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from agentrl.trainers.credit.otc import calls_of, cosine, scaled
+from agentrl.trainers.credit.otc import cosine, scaled
 from agentrl.trainers.credit.registry import transform
 from agentrl.trainers.credit.table import TurnTable
 
@@ -22,4 +22,4 @@ def otc_cosine(
 
     Source: OTC (arXiv 2504.14870), OTC-PPO.
     """
-    return scaled(table, alpha * cosine(calls_of(table), c)), state
+    return scaled(table, alpha * cosine(table.total(table.tool_calls), c)), state

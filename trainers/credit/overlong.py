@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from agentrl.trainers.credit.prices import charged, tokens_of
+from agentrl.trainers.credit.prices import charged, on_last_turns
 from agentrl.trainers.credit.registry import transform
 from agentrl.trainers.credit.table import TurnTable
 
@@ -28,7 +28,5 @@ def overlong(
 
     Source: DAPO (arXiv 2503.14476).
     """
-    excess = np.clip((tokens_of(table) - (limit - buffer)) / buffer, 0.0, 1.0)
-    price = np.zeros(len(table))
-    price[table.start + table.length - 1] = factor * excess
-    return charged(table, price), state
+    excess = np.clip((table.total(table.tokens) - (limit - buffer)) / buffer, 0.0, 1.0)
+    return charged(table, on_last_turns(table, factor * excess)), state

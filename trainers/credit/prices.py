@@ -1,4 +1,4 @@
-"""What transforms that take something off share."""
+"""What transforms that take something off, or add something, share."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from agentrl.trainers.credit.table import Floats, TurnTable
 
 def charged(table: TurnTable, price: Floats) -> TurnTable:
     """The table with ``price`` [N] taken off each turn's reward, and so off the outcomes."""
-    total = np.bincount(table.trajectory, price, len(table.ids))
-    return replace(table, reward=table.reward - price, outcome=table.outcome - total)
+    return replace(table, reward=table.reward - price, outcome=table.outcome - table.total(price))
 
 
-def tokens_of(table: TurnTable) -> Floats:
-    """[M] sampled tokens of each trajectory."""
-    return np.bincount(table.trajectory, table.tokens, len(table.ids)).astype(np.float64)
+def on_last_turns(table: TurnTable, amount: Floats) -> Floats:
+    """[N] ``amount`` [M] of each trajectory at its last turn, 0 elsewhere."""
+    column = np.zeros(len(table))
+    column[table.start + table.length - 1] = amount
+    return column

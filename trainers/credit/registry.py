@@ -24,16 +24,22 @@ from agentrl.trainers.credit.table import COLUMNS
 
 Kind = Literal["transform", "estimator", "modulator"]
 F = TypeVar("F", bound=Callable[..., Any])
+_NONE: Mapping[str, str] = {}
 
 # id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {
     "transform": {
         "alp": "agentrl.trainers.credit.alp:alp",
+        "brier": "agentrl.trainers.credit.brier:brier",
+        "carr": "agentrl.trainers.credit.carr:carr",
         "invalid-penalty": "agentrl.trainers.credit.invalid_penalty:invalid_penalty",
         "otc": "agentrl.trainers.credit.otc:otc",
         "otc-cosine": "agentrl.trainers.credit.otc_cosine:otc_cosine",
         "overlong": "agentrl.trainers.credit.overlong:overlong",
+        "potential-shaping": "agentrl.trainers.credit.potential_shaping:potential_shaping",
+        "pow3r": "agentrl.trainers.credit.pow3r:pow3r",
         "tool-price": "agentrl.trainers.credit.tool_price:tool_price",
+        "toolrl": "agentrl.trainers.credit.toolrl:toolrl",
     },
     "estimator": {
         "gdpo": "agentrl.trainers.credit.gdpo:gdpo",
@@ -52,13 +58,18 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "treepo": "agentrl.trainers.credit.treepo:treepo",
     },
     "modulator": {
+        "aepo": "agentrl.trainers.credit.aepo:aepo",
         "clip": "agentrl.trainers.credit.clip:clip",
         "empg": "agentrl.trainers.credit.empg:empg",
         "whiten": "agentrl.trainers.credit.whiten:whiten",
     },
 }
 # id -> the estimators it stands for; an option goes to each of them that has it
-ALIASES: dict[str, tuple[str, ...]] = {"gigpo": ("grpo", "gigpo-step"), "graphgpo": ("grpo", "graphgpo-step")}
+ALIASES: dict[str, tuple[str, ...]] = {
+    "gigpo": ("grpo", "gigpo-step"),
+    "graphgpo": ("grpo", "graphgpo-step"),
+    "tree-soft": ("grpo",),  # ARPO: turns that branches share are trained in each of them, which averages
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class Plugin:
     kind: Kind
     function: Callable[..., Any]
     needs: tuple[str, ...]
+    needs_if: Mapping[str, str]  # option -> the column that is needed too where it is set, and not 0
     options: type[BaseModel]
 
     @property
@@ -84,6 +96,11 @@ class Bound:
     options: dict[str, Any] = field(default_factory=dict)
     weight: float = 1.0
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns that the method needs with these options."""
+        return (*self.plugin.needs, *(c for option, c in self.plugin.needs_if.items() if self.options[option]))
+
     def __call__(self, *arguments: Any) -> tuple[Any, Any]:
         result: tuple[Any, Any] = self.plugin.function(*arguments, **self.options)
         return result
@@ -94,19 +111,23 @@ Spec = str | Mapping[str, Mapping[str, Any] | None]
 _registered: dict[tuple[Kind, str], Plugin] = {}
 
 
-def estimator(id: str, *, needs: Sequence[str] = ()) -> Callable[[F], F]:
-    """Register ``(table, state, *, options) -> (advantages [N] float64, state)`` under ``id``."""
-    return _register("estimator", id, needs)
+def estimator(id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str] = _NONE) -> Callable[[F], F]:
+    """Register ``(table, state, *, options) -> (advantages [N] float64, state)`` under ``id``.
+
+    ``needs``: columns of the turn table that must be filled, ``score:NAME`` for a score; ``needs_if``: option ->
+    column that must be filled where that option is set.
+    """
+    return _register("estimator", id, needs, needs_if)
 
 
-def transform(id: str, *, needs: Sequence[str] = ()) -> Callable[[F], F]:
+def transform(id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str] = _NONE) -> Callable[[F], F]:
     """Register ``(table, state, *, options) -> (table, state)``, which changes rewards or penalties."""
-    return _register("transform", id, needs)
+    return _register("transform", id, needs, needs_if)
 
 
-def modulator(id: str, *, needs: Sequence[str] = ()) -> Callable[[F], F]:
+def modulator(id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str] = _NONE) -> Callable[[F], F]:
     """Register ``(table, advantages, state, *, options) -> (advantages, state)``."""
-    return _register("modulator", id, needs)
+    return _register("modulator", id, needs, needs_if)
 
 
 def names(kind: Kind) -> list[str]:
@@ -180,9 +201,9 @@ def _read(spec: Spec) -> tuple[str, dict[str, Any]]:
     raise UserError(f"a credit method is written as a name or as one {{name: {{option: value}}}}, not {spec!r}")
 
 
-def _register(kind: Kind, id: str, needs: Sequence[str]) -> Callable[[F], F]:
-    for column in needs:
-        if column not in COLUMNS:
+def _register(kind: Kind, id: str, needs: Sequence[str], needs_if: Mapping[str, str]) -> Callable[[F], F]:
+    for column in (*needs, *needs_if.values()):
+        if column not in COLUMNS and not column.startswith("score:"):
             raise unknown(f"column that {id} needs:", column, COLUMNS)
 
     def decorate(function: F) -> F:
@@ -194,7 +215,7 @@ def _register(kind: Kind, id: str, needs: Sequence[str]) -> Callable[[F], F]:
             taken = BUILTIN[kind].get(id, "an alias of agentrl")
         if taken is not None and taken != home:
             raise UserError(f"the {kind} id {id!r} of {home} is taken by {taken}: choose another")
-        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), _options(id, function))
+        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), dict(needs_if), _options(id, function))
         return function
 
     return decorate

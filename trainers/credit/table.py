@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,23 +21,27 @@ from agentrl.trainers.credit.columns import (
     anchor_key,
     fill_next,
     intern,
+    mean,
     parent_rows,
     reject_duplicates,
     reward_totals,
     text_of,
 )
+from agentrl.trainers.credit.scores import turn_scores
 from agentrl.types import Group, StopReason, Trajectory
 
-__all__ = ["COLUMNS", "Anchor", "Bools", "Floats", "Ints", "TurnTable"]
+__all__ = ["COLUMNS", "LARGEST", "Anchor", "Bools", "Floats", "Ints", "TurnTable"]
+
+LARGEST = 1e100  # of rewards: the squares of a million of them still add up to a number
 
 
 @dataclass(frozen=True, eq=False)
 class TurnTable:
     """N turns of M trajectories, sorted by (task, group, trajectory id, turn); all arrays are read-only.
 
-    Missing values are nan (``entropy``) or -1 (``anchor``, ``action``). Interned columns (``anchor``, ``next_anchor``,
-    ``action``, ``observation``, ``group``, ``task``) compare for equality only; those of turns count over the whole
-    table, so methods that compare within a group combine them with ``group``.
+    Missing values are nan (``entropy``, ``logprob``, ``cost``, ``scores``) or -1 (``anchor``, ``action``). Interned
+    columns (``anchor``, ``next_anchor``, ``action``, ``observation``, ``group``, ``task``) compare for equality only;
+    those of turns count over the whole table, so methods that compare within a group combine them with ``group``.
     """
 
     # one entry a turn [N]
@@ -52,8 +56,9 @@ class TurnTable:
     observation: Ints  # index into ``texts``
     tokens: Ints  # sampled tokens
     entropy: Floats  # mean over the sampled tokens, in nats
+    logprob: Floats  # mean over the sampled tokens, natural log, of the policy that sampled
     tool_calls: Ints
-    cost: Floats
+    cost: Floats  # what the tools say they cost
 
     # one entry a trajectory [M]
     group: Ints
@@ -67,6 +72,7 @@ class TurnTable:
     ids: tuple[str, ...]
 
     rewards: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name, totals [M]
+    scores: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name [N]; see scores.py
     texts: tuple[str, ...] = ()  # distinct observations
     task_names: tuple[str, ...] = ()  # distinct tasks, the same from one table to the next
     excluded: Mapping[str, str] = dataclasses.field(default_factory=dict)  # trajectory id -> why it is not here
@@ -77,9 +83,12 @@ class TurnTable:
         for name, dtype in _PER_TRAJECTORY.items():
             self._freeze(name, dtype, len(self.ids))
         object.__setattr__(self, "rewards", {name: _frozen(name, r, len(self.ids)) for name, r in self.rewards.items()})
+        object.__setattr__(self, "scores", {name: _frozen(name, s, len(self)) for name, s in self.scores.items()})
         for name in ("reward", "penalty"):
-            self._finite(name, lambda i: f", turn {self.turn[i]}", self.trajectory)
-        self._finite("outcome", lambda i: "", np.arange(len(self.ids)))
+            self._bounded(name, getattr(self, name))
+        self._bounded("outcome", self.outcome)
+        for name, totals in self.rewards.items():
+            self._bounded(f"reward {name!r}", totals)
 
     def __len__(self) -> int:
         return len(self.trajectory)
@@ -98,6 +107,10 @@ class TurnTable:
         """The rows of one trajectory, in turn order. Raises KeyError where it is not in the table."""
         k = self._index[trajectory_id]
         return slice(int(self.start[k]), int(self.start[k] + self.length[k]))
+
+    def total(self, values: npt.ArrayLike) -> Floats:
+        """[M] the sum over each trajectory's turns of ``values`` [N]."""
+        return np.bincount(self.trajectory, values, len(self.ids)).astype(np.float64)
 
     def where(self, row: int) -> str:
         """``trajectory 'a', turn 3``, for messages."""
@@ -137,9 +150,11 @@ class TurnTable:
             action=[action_of(turn) for turn in turns],
             observation=[text_of(turn.observation) for turn in turns],
             tokens=[len(turn.completion_ids) for turn in turns],
-            entropy=[float(np.mean(turn.entropies)) if len(turn.entropies) else np.nan for turn in turns],
+            entropy=[mean(turn.entropies) for turn in turns],
             tool_calls=[len(turn.tool_calls) for turn in turns],
             cost=[sum(call.cost for call in turn.tool_calls) for turn in turns],
+            logprob=[mean(turn.logprobs) for turn in turns],
+            scores=turn_scores(turns, {i - 1 for i in np.cumsum([len(t.turns) for _, t in kept]).tolist()}),
             parent=[None if t.parent in excluded else t.parent for _, t in kept],
             branch_turn=[t.branch_turn or 0 for _, t in kept],
             rewards=reward_totals([t for _, t in kept]),
@@ -164,6 +179,7 @@ class TurnTable:
         parent: Sequence[str | None] | None = None,
         branch_turn: Sequence[int] | None = None,
         rewards: Mapping[str, Sequence[float]] | None = None,
+        scores: Mapping[str, npt.ArrayLike] | None = None,
         observation: Sequence[str] | None = None,
         excluded: Mapping[str, str] | None = None,
         **columns: Any,
@@ -172,9 +188,10 @@ class TurnTable:
 
         Turns lie trajectory after trajectory, in time order. Left out: ``outcome`` is the sum of rewards, ``success``
         a positive outcome, ``task`` the group, ``next_anchor`` the anchor of the turn after; ``parent`` holds ids,
-        ``rewards`` one [M] a name; ``columns`` are penalty, valid, tokens, entropy, tool_calls, cost. Raises UserError
-        for a reward or outcome that is nan or infinite (naming trajectory and turn), a trajectory id that occurs
-        twice, a trajectory without turns and a parent that cannot be one.
+        ``rewards`` one [M] a name; ``scores`` one [N] a name; ``columns`` are penalty, valid, tokens, entropy, logprob,
+        tool_calls, cost. Raises UserError for a reward or outcome that is nan, infinite or beyond :data:`LARGEST`
+        (naming trajectory and turn), a trajectory id that occurs twice, a trajectory without turns and a parent that
+        cannot be one.
         """
         m, lengths = len(ids), np.asarray(length, np.int64)
         reject_duplicates(ids)
@@ -203,9 +220,8 @@ class TurnTable:
         numbers: dict[Hashable, int] = {}
         texts: dict[Hashable, int] = {}
         names: dict[Hashable, int] = {}
-        defaults = {"penalty": 0.0, "valid": True, "tokens": 0, "entropy": np.nan, "tool_calls": 0, "cost": 0.0}
-        given = {k: np.asarray(columns.get(k, np.full(n, v)))[row] for k, v in defaults.items()}
-        if stray := set(columns) - set(defaults):
+        given = {k: np.asarray(columns.get(k, np.full(n, v)))[row] for k, v in _DEFAULTS.items()}
+        if stray := set(columns) - set(_DEFAULTS):
             raise TypeError(f"no such column: {sorted(stray)}")
         return cls(
             trajectory=trajectory,
@@ -225,6 +241,7 @@ class TurnTable:
             branch_turn=shared,
             ids=tuple(ids[k] for k in order),
             rewards={name: np.asarray(values, np.float64)[order] for name, values in (rewards or {}).items()},
+            scores={name: np.asarray(values, np.float64)[row] for name, values in (scores or {}).items()},
             texts=tuple(str(text) for text in texts),
             task_names=tuple(str(name) for name in names),
             excluded=dict(excluded or {}),
@@ -238,11 +255,13 @@ class TurnTable:
     def _freeze(self, name: str, dtype: type, length: int) -> None:
         object.__setattr__(self, name, _frozen(name, getattr(self, name), length, dtype))
 
-    def _finite(self, name: str, turn: Callable[[int], str], trajectory: Ints) -> None:
-        column = getattr(self, name)
-        if not np.isfinite(column).all():
-            i = int(np.argmin(np.isfinite(column)))
-            raise UserError(f"{name} of trajectory {self.ids[trajectory[i]]!r}{turn(i)} is {column[i]}")
+    def _bounded(self, name: str, column: Floats) -> None:
+        sound = np.abs(column) <= LARGEST
+        if not sound.all():
+            i = int(np.argmin(sound))
+            where = self.where(i) if len(column) == len(self) else f"trajectory {self.ids[i]!r}"
+            why = f", beyond {LARGEST:g}: no mean can be taken of it" if np.isfinite(column[i]) else ""
+            raise UserError(f"{name} of {where} is {column[i]}{why}")
 
 
 _PER_TURN: dict[str, type] = {
@@ -257,6 +276,7 @@ _PER_TURN: dict[str, type] = {
     "observation": np.int64,
     "tokens": np.int64,
     "entropy": np.float64,
+    "logprob": np.float64,
     "tool_calls": np.int64,
     "cost": np.float64,
 }
@@ -271,6 +291,15 @@ _PER_TRAJECTORY: dict[str, type] = {
     "branch_turn": np.int64,
 }
 COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, "rewards")
+_DEFAULTS: dict[str, Any] = {
+    "penalty": 0.0,
+    "valid": True,
+    "tokens": 0,
+    "entropy": np.nan,
+    "logprob": np.nan,
+    "tool_calls": 0,
+    "cost": 0.0,
+}
 
 
 def _frozen(name: str, values: npt.ArrayLike, length: int, dtype: type = np.float64) -> npt.NDArray[Any]:

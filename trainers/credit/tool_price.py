@@ -9,7 +9,7 @@ from agentrl.trainers.credit.registry import transform
 from agentrl.trainers.credit.table import TurnTable
 
 
-@transform("tool-price")
+@transform("tool-price", needs=["tool_calls", "tokens"], needs_if={"cost": "cost"})
 def tool_price(
     table: TurnTable, state: Any, *, call: float = 0.01, token: float = 0.0, cost: float = 0.0
 ) -> tuple[TurnTable, Any]:
@@ -18,4 +18,5 @@ def tool_price(
     Linear, and the same for success and failure; :mod:`otc` prices calls of successes only. Prices are ours: choose
     them so that a whole episode's stay well below what success is worth.
     """
-    return charged(table, call * table.tool_calls + token * table.tokens + cost * table.cost), state
+    own = cost * table.cost if cost else 0.0  # a cost that nobody told is nan
+    return charged(table, call * table.tool_calls + token * table.tokens + own), state

@@ -1,30 +1,8 @@
-"""AEPO's two changes to the loss (arXiv 2510.14545): advantages by entropy, and a clip that keeps its gradient."""
+"""AEPO's change to the loss (arXiv 2510.14545): a clip that keeps its gradient. Its advantages: credit/aepo.py."""
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
-
-
-def entropy_aware(
-    advantages: npt.ArrayLike, entropy: npt.ArrayLike, weight: float = 0.2, zero_tol: float = 1e-9
-) -> npt.NDArray[np.float64]:
-    """``A (1 + weight z)`` [n], with z the entropies at zero mean and unit size (sample deviation) over the tokens.
-
-    No gradient flows through z. With entropies that differ by less than ``zero_tol`` there is nothing to tell apart
-    and the advantages stay; ``zero_tol=0``, as published, divides the rounding error of the mean by itself there.
-    Below ``z = -1 / weight`` the sign turns, as it does in the published code.
-    """
-    a, h = np.asarray(advantages, np.float64), np.asarray(entropy, np.float64)
-    if len(h) < 2:
-        return a.copy()
-    centred = h - h.mean()
-    deviation = float(np.sqrt((centred**2).sum() / (len(h) - 1)))
-    if deviation <= zero_tol:
-        return a.copy()
-    result: npt.NDArray[np.float64] = a * (1.0 + weight * centred / deviation)
-    return result
 
 
 def aepo_clip(

@@ -9,7 +9,8 @@ import torch
 
 from agentrl.errors import unknown
 from agentrl.trainers.batching import Sample
-from agentrl.trainers.losses.aepo import aepo_clip, entropy_aware
+from agentrl.trainers.credit.aepo import entropy_aware
+from agentrl.trainers.losses.aepo import aepo_clip
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.ppo import ppo_clip
 

@@ -51,5 +51,5 @@ def test_every_method_is_described() -> None:
     assert rows["estimator", "grpo"]["formula"] == "A = (R - mean_G) / (std_G + eps) -> [N]."
     assert "2402.03300" in rows["estimator", "grpo"]["source"]
     assert rows["estimator", "gigpo"]["formula"] == "grpo + gigpo-step"
-    assert rows["estimator", "gigpo"]["needs"] == ["anchor", "outcome"]
+    assert rows["estimator", "gigpo"]["needs"] == ["anchor", "observation if similarity", "outcome"]
     assert rows["estimator", "gigpo-step"]["options"]["gamma"] == 0.95

@@ -8,8 +8,10 @@ import pytest
 from agentrl.errors import UserError
 from agentrl.trainers.credit import TurnTable, assign, names, registry
 
-WHERE_IT_IS_GRPO = {"grpo"}
-FLAT = {"grpo", "rloo", "mc-grpo", "reinforce-pp-baseline", "gdpo", "treepo"}  # one advantage a trajectory
+WHERE_IT_IS_GRPO = {"grpo", "tree-soft"}
+FLAT = {"grpo", "tree-soft", "rloo", "mc-grpo", "reinforce-pp-baseline", "gdpo", "treepo"}  # one advantage a trajectory
+
+LACKS = r" needs (a state key|an action|the (entropies|log-probabilities|score)|rewards by name)"
 
 
 def batch(groups: int = 4, size: int = 4, turns: int = 6) -> TurnTable:
@@ -40,7 +42,8 @@ def batch(groups: int = 4, size: int = 4, turns: int = 6) -> TurnTable:
         cost=rng.random(n),
         parent=[names[k - 1] if branched[k] else None for k in range(m)],
         branch_turn=[2 if branched[k] else 0 for k in range(m)],
-        rewards={"answer": outcome, "format": rng.random(m)},
+        rewards={"answer": outcome, "format": rng.random(m), "rubric": rng.random(m)},
+        scores={name: rng.random(n) for name in ("potential", "confidence", "match")},
     )
 
 
@@ -86,6 +89,7 @@ def test_a_groups_advantages_do_not_depend_on_the_names_of_its_trajectories(tabl
         parent=[backwards[p] if p >= 0 else None for p in table.parent],
         branch_turn=table.branch_turn,
         rewards=table.rewards,
+        scores=table.scores,
     )
     one, two = assign(table, credit=id), assign(renamed, credit=id)
     for k, name in enumerate(table.ids):
@@ -102,7 +106,16 @@ def test_modulators(table: TurnTable, id: str) -> None:
 
 @pytest.mark.parametrize("id", bundled("transform"))
 def test_transforms(table: TurnTable, id: str) -> None:
-    options = {"alp": {"beta": 0.01}, "overlong": {"limit": 100, "buffer": 50}}.get(id, {})
+    options = {
+        "alp": {"beta": 0.01},
+        "overlong": {"limit": 100, "buffer": 50},
+        "pow3r": {"weights": {"answer": 1.0, "format": 1.0}},
+    }.get(id, {})
+    if id == "potential-shaping":  # what an episode was worth stays
+        credit = assign(table, [id], "reinforce-pp")
+        assert (credit.table.outcome == table.outcome).all()
+        assert not np.allclose(credit.advantages, assign(table, credit="reinforce-pp").advantages)
+        return
     credit = assign(table, [{id: options}])
     assert np.isfinite(credit.advantages).all()
     assert not np.allclose(credit.advantages, assign(table).advantages)
@@ -128,8 +141,8 @@ def test_what_a_method_lacks_is_named(id: str) -> None:
         if part in names(kind)
         for column in registry.get(kind, part).needs
     }
-    if wanted & {"anchor", "action", "entropy", "rewards"}:
-        with pytest.raises(UserError, match=r" needs (a state key|an action|the entropies|rewards by name)"):
+    if wanted & {"anchor", "action", "entropy", "logprob", "rewards"} or any(w.startswith("score:") for w in wanted):
+        with pytest.raises(UserError, match=LACKS):
             assign(bare, credit=methods)
     else:
         assert np.isfinite(assign(bare, credit=methods).advantages).all()

@@ -32,16 +32,20 @@ SETTINGS = (
 )
 OPTIONS: dict[str, dict[str, Any]] = {  # where the default would not be felt in twelve short episodes
     "alp": {"beta": 0.01},
+    "carr": {"rubric": "subgoal"},
     "clip": {"limit": 0.5},
     "overlong": {"limit": 40, "buffer": 20},
+    "pow3r": {"weights": {"subgoal": 2.0, "goal": 1.0}},
     "tool-price": {"call": 0.1},
 }
 ESTIMATORS = sorted([*registry.BUILTIN["estimator"], *registry.ALIASES])
 MODULATORS = sorted(registry.BUILTIN["modulator"])
-TRANSFORMS = sorted(registry.BUILTIN["transform"])
+TRANSFORMS = sorted(set(registry.BUILTIN["transform"]) - {"toolrl"})  # the household wants no certain calls
 SAME_AS_GRPO = {
     "grpo",
+    "potential-shaping",  # outcomes stay
     "tree-hard",  # every turn has one trajectory
+    "tree-soft",
     "otc",  # no tool calls: nothing to price
     "otc-cosine",
     "tool-price",
