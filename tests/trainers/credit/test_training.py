@@ -43,6 +43,7 @@ MODULATORS = sorted(registry.BUILTIN["modulator"])
 TRANSFORMS = sorted(set(registry.BUILTIN["transform"]) - {"toolrl"})  # the household wants no certain calls
 SAME_AS_GRPO = {
     "grpo",
+    "brier",  # nobody states a confidence, and all fail alike
     "potential-shaping",  # outcomes stay
     "tree-hard",  # every turn has one trajectory
     "tree-soft",
