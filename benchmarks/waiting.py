@@ -1,0 +1,47 @@
+"""Household rooms whose steps wait: log-normal times with a heavy tail, fixed by episode seed and turn.
+
+They wait rather than compute, as browsers, services and other people's machines do.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any, ClassVar
+
+import agentrl as ar
+from agentrl.envs.core import ResetResult, StepResult
+from agentrl.envs.household.env import Household
+from agentrl.envs.household.tasks import splits
+from agentrl.types import Action
+
+
+def seconds(seed: int, turn: int, median: float, sigma: float, tail: float, factor: float) -> float:
+    """What one step takes: log-normal, and ``tail`` of the steps ``factor`` times the median."""
+    rng = random.Random(f"step {seed} {turn}")
+    if rng.random() < tail:
+        return median * factor
+    return median * rng.lognormvariate(0.0, sigma)
+
+
+@ar.register("Waiting-v0", splits={name: splits("tiny")[name] for name in ("train", "unseen")}, max_turns=50)
+class Waiting(Household):
+    """``slept`` holds what the steps of the present episode took."""
+
+    blocking: ClassVar[bool] = True
+
+    def __init__(
+        self, median: float = 0.05, sigma: float = 0.5, tail: float = 0.01, factor: float = 50.0, size: str = "tiny"
+    ) -> None:
+        super().__init__(size=size)
+        self._times = {"median": median, "sigma": sigma, "tail": tail, "factor": factor}
+        self._seed, self._turn = 0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
+        self._seed, self._turn = seed or 0, 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Action) -> StepResult:
+        time.sleep(seconds(self._seed, self._turn, **self._times))
+        self._turn += 1
+        return super().step(action)
