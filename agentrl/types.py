@@ -63,8 +63,11 @@ class StopReason(StrEnum):
     MAX_TURNS = "max_turns"  # the turn limit of the runner
     MAX_TOKENS = "max_tokens"  # the token limit of the episode
     WINDOW = "window"  # the next prompt does not fit the model's window
-    ENV_TIMEOUT = "env_timeout"  # a step took longer than its deadline
+    ENV_TIMEOUT = "env_timeout"  # the environment did not answer by its deadline
     ENV_ERROR = "env_error"  # the environment raised
+    ENV_INVALID = "env_invalid"  # its answer is not what the protocol says: garbage, NaN, far too large
+    ENV_CRASH = "env_crash"  # its worker process ended by itself
+    ENV_LOST = "env_lost"  # its worker process was killed for the sake of another environment
     POLICY_ERROR = "policy_error"  # the policy raised
     REPLAY_DIVERGED = "replay_diverged"  # a branch's stem, played again, showed something else
 
@@ -74,7 +77,17 @@ class StopReason(StrEnum):
         return self in _FAILED
 
 
-_FAILED = frozenset({StopReason.ENV_TIMEOUT, StopReason.ENV_ERROR, StopReason.POLICY_ERROR, StopReason.REPLAY_DIVERGED})
+_FAILED = frozenset(
+    {
+        StopReason.ENV_TIMEOUT,
+        StopReason.ENV_ERROR,
+        StopReason.ENV_INVALID,
+        StopReason.ENV_CRASH,
+        StopReason.ENV_LOST,
+        StopReason.POLICY_ERROR,
+        StopReason.REPLAY_DIVERGED,
+    }
+)
 
 
 @dataclass(slots=True)

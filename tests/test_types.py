@@ -104,6 +104,9 @@ def test_failed_stops_are_not_trusted():
     failed = {
         StopReason.ENV_ERROR,
         StopReason.ENV_TIMEOUT,
+        StopReason.ENV_INVALID,
+        StopReason.ENV_CRASH,
+        StopReason.ENV_LOST,
         StopReason.POLICY_ERROR,
         StopReason.REPLAY_DIVERGED,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,20 +15,27 @@ from agentrl.envs.core import Snapshot
 from agentrl.errors import UserError
 from agentrl.policies.base import Policy, ScriptedPolicy
 from agentrl.rollout.episode import Episode, Job
+from agentrl.rollout.failure import classify
 from agentrl.rollout.limits import Limits
+from agentrl.rollout.pool import EnvPool
+from agentrl.rollout.siblings import Siblings
+from agentrl.rollout.status import Status
 from agentrl.rollout.stem import Stem
 from agentrl.types import StopReason, Task, Trajectory
 
 
 @dataclass
 class Rollout:
-    """Plays jobs with one policy. ``concurrency`` episodes run at once; the rest queue in the order given.
+    """Plays jobs with one policy. ``concurrency`` episodes run at once; the rest queue, oldest first.
 
     With ``keep_states`` environments that can are saved before every turn, so that jobs with a stem need not take its
     actions again; :meth:`forget` drops what is kept.
 
     With ``deterministic`` the policy waits at every step until all running episodes have asked: batches, and so
     weights, are then the same bit for bit from run to run on one machine and thread count.
+
+    ``failures`` counts every try that infrastructure broke, by ``reason/where``. ``say`` is given a line every few
+    seconds; episodes that are stuck are named on stderr in any case.
     """
 
     policy: Policy | ScriptedPolicy
@@ -39,54 +45,69 @@ class Rollout:
     deterministic: bool = True
     workers: int = 0
     keep_states: bool = False
+    recycle: int | None = None
+    say: Callable[[str], None] | None = None
     failures: dict[str, int] = field(default_factory=dict, init=False)
     env_seconds: float = field(default=0.0, init=False)
     agent_seconds: float = field(default=0.0, init=False)
+    training_seconds: float = field(default=0.0, init=False)  # for the status line; the trainer adds to it
+    live: dict[str, Episode] = field(default_factory=dict, init=False)
+    queued: int = field(default=0, init=False)
+    finished: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._envs: dict[tuple[str, Any], list[Any]] = {}
+        self.envs = EnvPool(self.limits.step_seconds, self.workers, self.recycle, self._unclosed)
         self._agents: dict[tuple[str, Any], ChatAgent] = {}
         self._states: dict[tuple[str, int], Snapshot] = {}  # by trajectory and turn
         self._told = False
-        self._pool: Any = None
+        self._runs = 0  # that go on now
+        self._gate = asyncio.Semaphore(self.concurrency)
+        self._watch: asyncio.Task[None] | None = None
 
     async def run(
         self, jobs: Sequence[Job], on_done: Callable[[Trajectory], None] | None = None, retries: int = 0
     ) -> list[Trajectory]:
-        """The trajectories in the order of the jobs, failed ones included (``retries`` times tried again)."""
+        """The trajectories in the order of the jobs, failed ones included (``retries`` times tried again).
+
+        Several runs of one event loop share its places, the older one's jobs first. Spare jobs whose groups turned out
+        whole without them are stopped and left out.
+        """
         left = len(jobs)
         done: list[Trajectory | None] = [None] * len(jobs)
-        gate = asyncio.Semaphore(self.concurrency)
+        groups: dict[str, Siblings] = {}
 
-        async def one(index: int, job: Job) -> None:
+        async def one(index: int, job: Job, siblings: Siblings, number: int) -> None:
             nonlocal left
-            async with gate:
-                try:
-                    for _ in range(retries + 1):
-                        trajectory = await self._play(job)
-                        if trajectory.trusted:
-                            break
-                finally:
-                    left -= 1
+            try:
+                trajectory = await self._admit(job, retries, lambda: siblings.spared(number))
+            except asyncio.CancelledError:
+                if siblings.trimmed:
+                    return
+                raise
+            finally:
+                left -= 1
             done[index] = trajectory
+            self.finished += 1
             if on_done is not None:
                 on_done(trajectory)
 
         def live() -> int:  # episodes that will ask: one that waits for a place counts as soon as it is free
             return min(self.concurrency, left)
 
-        is_policy = isinstance(self.policy, Policy)
-        if is_policy:
-            self.policy.expect(live if self.deterministic else None)  # type: ignore[union-attr]
-        tasks = [asyncio.create_task(one(i, job)) for i, job in enumerate(jobs)]
+        self._begin(live)
+        self.queued += len(jobs)
+        tasks = []
+        for i, job in enumerate(jobs):
+            siblings = groups.setdefault(job.group, Siblings())
+            tasks.append(asyncio.create_task(one(i, job, siblings, len(siblings.tasks))))
+            siblings.add(tasks[-1], job.spare)
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if is_policy:
-                self.policy.expect(None)  # type: ignore[union-attr]
+            await self._end()
         return [t for t in done if t is not None]
 
     def forget(self) -> None:
@@ -97,55 +118,75 @@ class Rollout:
 
     def close(self) -> None:
         self.forget()
-        for envs in self._envs.values():
-            for env in envs:
-                _close(env)
-        self._envs.clear()
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
+        self.envs.close()
+
+    def _begin(self, live: Callable[[], int]) -> None:
+        self._runs += 1
+        if self._runs > 1:
+            return
+        self._gate = asyncio.Semaphore(self.concurrency)  # of this event loop
+        self.queued = self.finished = 0
+        if isinstance(self.policy, Policy):
+            self.policy.expect(live if self.deterministic else None)
+        status = Status(self, self.say or (lambda line: None), _warn)
+        self._watch = asyncio.create_task(status.watch())
+
+    async def _end(self) -> None:
+        self._runs -= 1
+        await self.envs.settle()
+        if self._runs:
+            return
+        if isinstance(self.policy, Policy):
+            self.policy.expect(None)
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+
+    async def _admit(self, job: Job, retries: int, spared: Callable[[], bool]) -> Trajectory:
+        """Play a job when there is a place, again where infrastructure broke it and the group needs it."""
+        try:
+            await self._gate.acquire()
+        finally:
+            self.queued -= 1
+        try:
+            for _ in range(retries + 1):
+                trajectory = await self._play(job)
+                if trajectory.trusted or spared():
+                    break
+            return trajectory
+        finally:
+            self._gate.release()
 
     async def _play(self, job: Job) -> Trajectory:
-        kind = (job.task.env, job.task.kwargs)
-        idle = self._envs.setdefault(kind, [])
         try:
-            env = idle.pop() if idle else self._make(job.task)
+            env = await self.envs.lease(job.task)
         except UserError:
             raise
         except Exception as error:
-            trajectory = Trajectory(job.id, job.task, job.seed, stop=StopReason.ENV_ERROR, group=job.group)
-            trajectory.error = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            self._report(trajectory, traceback.format_exc())
+            trajectory = Trajectory(job.id, job.task, job.seed, group=job.group)
+            stop = classify(error, StopReason.ENV_ERROR, "build")
+            trajectory.stop, trajectory.error, trajectory.info["failed_in"] = stop.reason, stop.error, "build"
+            self._report(trajectory, stop.trace)
             return trajectory
         try:
-            agent, state = self._agent(kind, env), self._state(job.stem)
+            agent, state = self._agent((job.task.env, job.task.kwargs), env), self._state(job.stem)
             episode = Episode(job, env, self.policy, agent, self.limits, state, self.keep_states)
+            self.live[job.id] = episode
             trajectory = await episode.play()
         except BaseException:  # cancelled, or the user must mend something
-            _close(env)
+            self.envs.give_back(job.task, env, whole=False, busy=True)
             raise
-        if trajectory.trusted:
-            idle.append(env)
-        else:  # it may be in any state
-            _close(env)
+        finally:
+            self.live.pop(job.id, None)
+        overdue = trajectory.stop is StopReason.ENV_TIMEOUT
+        self.envs.give_back(job.task, env, trajectory.trusted, overdue)
+        if not trajectory.trusted:
             self._report(trajectory, episode.trace)
         self._keep(episode.states, trajectory)
         for turn in trajectory.turns[job.stem.turn if job.stem else 0 :]:
             self.env_seconds += turn.seconds.get("env", 0.0)
             self.agent_seconds += turn.seconds.get("agent", 0.0)
         return trajectory
-
-    def _make(self, task: Task) -> Any:
-        if self.workers:
-            if self._pool is None:
-                from agentrl.rollout.process import WorkerPool
-
-                self._pool = WorkerPool(self.workers, self.limits.step_seconds)
-            return self._pool.make(task.env, **dict(task.kwargs))
-        env = registry.make(task.env, **dict(task.kwargs))
-        if env.max_turns is None:
-            env.max_turns = registry.spec(task.env).max_turns
-        return env
 
     def _state(self, stem: Stem | None) -> Snapshot | None:
         return self._states.get((stem.trajectory.id, stem.turn)) if stem else None
@@ -165,19 +206,22 @@ class Rollout:
         return self._agents[kind]
 
     def _report(self, trajectory: Trajectory, trace: str | None) -> None:
-        self.failures[trajectory.stop.value] = self.failures.get(trajectory.stop.value, 0) + 1
+        self._count(f"{trajectory.stop.value}/{trajectory.info.get('failed_in', 'restore')}")
         if not self._told:
             self._told = True
             where = f"{trajectory.task.key} (episode {trajectory.id}, turn {len(trajectory.turns)})"
-            print(f"first failed episode: {trajectory.stop.value} in {where}\n{trace or ''}", file=sys.stderr)
+            _warn(f"first failed episode: {trajectory.stop.value} in {where}\n{trace or ''}")
+
+    def _unclosed(self, name: str, error: Exception) -> None:
+        self._count(f"{classify(error, StopReason.ENV_ERROR, 'close').reason.value}/close")
+        _warn(f"{name}.close failed: {type(error).__name__}: {error}".splitlines()[0])
+
+    def _count(self, kind: str) -> None:
+        self.failures[kind] = self.failures.get(kind, 0) + 1
 
 
-def _close(env: Any) -> None:
-    """An environment that cannot even be closed must not take the run with it."""
-    try:
-        env.close()
-    except Exception as error:
-        print(f"{type(env).__name__}.close failed: {type(error).__name__}: {error}", file=sys.stderr)
+def _warn(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 async def preflight(task: Task, seed: int = 0) -> float:

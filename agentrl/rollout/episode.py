@@ -6,9 +6,7 @@ import asyncio
 import math
 import random
 import time
-import traceback
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,6 +18,7 @@ from agentrl.envs.core import Snapshot, beside, key_of
 from agentrl.envs.spaces import Messages
 from agentrl.errors import UserError
 from agentrl.policies.base import Policy, Request, ScriptedPolicy, ScriptedTurn
+from agentrl.rollout.failure import Stop, blaming
 from agentrl.rollout.limits import Limits
 from agentrl.rollout.stem import Stem, re_execute
 from agentrl.seeds import derive
@@ -27,13 +26,15 @@ from agentrl.types import Action, Observation, StopReason, Task, Trajectory, Tur
 
 T = TypeVar("T")
 _OBSERVATIONS = Messages()
+MAX_CHARS = 1 << 22  # of one observation: beyond any model's window, and enough to fill a machine's memory
 
 
 @dataclass(slots=True)
 class Job:
     """One episode to play, from the beginning or from where ``stem`` ends.
 
-    ``seed`` fixes its draws, and without a stem its environment's; ``key`` orders it among others.
+    ``seed`` fixes its draws, and without a stem its environment's; ``key`` orders it among others. A ``spare`` one
+    counts only where a sibling of its group breaks.
     """
 
     id: str
@@ -43,13 +44,7 @@ class Job:
     key: tuple[Any, ...] = ()
     temperature: float = 1.0
     stem: Stem | None = None
-
-
-@dataclass(slots=True)
-class _Stop(Exception):
-    reason: StopReason
-    error: str | None = None
-    trace: str | None = None
+    spare: bool = False
 
 
 @dataclass(slots=True)
@@ -68,14 +63,19 @@ class Episode:
     keep: bool = False
     states: dict[int, Snapshot] = field(default_factory=dict, init=False)
     trace: str | None = field(default=None, init=False)  # the traceback, where infrastructure failed
+    turn: int = field(default=0, init=False)  # where it is, for those who watch
+    doing: str = field(default="queue", init=False)  # queue, reset, policy, step, save, restore
+    since: float = field(default_factory=time.perf_counter, init=False)
 
     async def play(self) -> Trajectory:
         trajectory = Trajectory(self.job.id, self.job.task, self.job.seed, group=self.job.group)
         begin = time.perf_counter() - (self.job.stem.seconds if self.job.stem else 0.0)
         try:
             await self._turns(trajectory)
-        except _Stop as stop:
+        except Stop as stop:
             trajectory.stop, trajectory.error, self.trace = stop.reason, stop.error, stop.trace
+            if stop.where:
+                trajectory.info["failed_in"] = stop.where
         trajectory.info["seconds"] = time.perf_counter() - begin
         return trajectory
 
@@ -90,12 +90,14 @@ class Episode:
         spent = trajectory.sampled_tokens
         while True:
             if self.keep and env.snapshot_level == "exact":
-                self.states[len(trajectory.turns)] = await self._env(lambda: env.in_thread(env.snapshot))
-            with _blaming(StopReason.ENV_ERROR):
+                self.states[len(trajectory.turns)] = await self._env(lambda: env.in_thread(env.snapshot), "save")
+            with blaming(StopReason.ENV_ERROR, "state_key"):
                 key, told = key_of(env, observation), beside(env)
+            self.turn = len(trajectory.turns)
+            self._now("policy")
             turn = Turn(observation, state_key=key, policy=self.policy.name, info=told)
             if chat is not None and self.agent is not None:
-                shown = self._with_admissible(observation)
+                shown = await self._with_admissible(observation)
                 if shown is not observation:
                     turn.info["shown"] = shown
                 if stem is not None and stem.token and len(trajectory.turns) == stem.turn:
@@ -111,16 +113,16 @@ class Episode:
             else:
                 observation, terminated, truncated = await self._act(turn, turn.action, trajectory)
             if terminated or truncated:
-                raise _Stop(StopReason.TERMINATED if terminated else StopReason.TRUNCATED)
+                raise Stop(StopReason.TERMINATED if terminated else StopReason.TRUNCATED)
             if max_turns and len(trajectory.turns) >= max_turns:
-                raise _Stop(StopReason.MAX_TURNS)
+                raise Stop(StopReason.MAX_TURNS)
             if self.limits.episode_tokens and spent >= self.limits.episode_tokens:
-                raise _Stop(StopReason.MAX_TOKENS)
+                raise Stop(StopReason.MAX_TOKENS)
 
     async def _reset(self, trajectory: Trajectory) -> Observation:
         job = self.job
-        reset = await self._env(lambda: self.env.areset(seed=job.seed, options={"task": job.task.id}))
-        with _blaming(StopReason.ENV_ERROR):
+        reset = await self._env(lambda: self.env.areset(seed=job.seed, options={"task": job.task.id}), "reset")
+        with blaming(StopReason.ENV_INVALID, "reset"):
             observation, info = reset
             _check(observation)
             trajectory.info |= {k: v for k, v in info.items() if isinstance(v, str | int | float | bool)}
@@ -131,14 +133,14 @@ class Episode:
         env, state = self.env, self.state
         stem.mark(trajectory)
         if state is not None:
-            await self._env(lambda: env.in_thread(lambda: env.restore(state)))
+            await self._env(lambda: env.in_thread(lambda: env.restore(state)), "restore")
         elif env.snapshot_level == "none":
             raise UserError(f"{self.job.task.env} cannot be brought back to an earlier turn (snapshot_level none)")
         else:
-            with _blaming(StopReason.ENV_ERROR):
+            with blaming(StopReason.ENV_ERROR, "restore"):
                 difference = await re_execute(env, stem.trajectory, stem.turn, self._env)
             if difference is not None:
-                raise _Stop(StopReason.REPLAY_DIVERGED, f"{stem.trajectory.id}, {difference}"[:500])
+                raise Stop(StopReason.REPLAY_DIVERGED, f"{stem.trajectory.id}, {difference}"[:500])
         trajectory.info["restored"] = "replay" if state is None else "snapshot"
         return stem.observation
 
@@ -151,7 +153,7 @@ class Episode:
         turn.prompt_ids = chat.prompt(shown)
         begun = len(turn.completion_ids)
         if len(turn.prompt_ids) + begun >= policy.window:
-            raise _Stop(StopReason.WINDOW)
+            raise Stop(StopReason.WINDOW)
         left = self.limits.episode_tokens - spent if self.limits.episode_tokens else self.limits.turn_tokens
         request = Request(
             np.concatenate([turn.prompt_ids, turn.completion_ids]),
@@ -163,7 +165,7 @@ class Episode:
             begun=begun,
         )
         asked = time.perf_counter()
-        with _blaming(StopReason.POLICY_ERROR):
+        with blaming(StopReason.POLICY_ERROR, "policy"):
             completion = await policy.generate(request)
             got = time.perf_counter()
             turn.completion_ids = np.concatenate([turn.completion_ids, completion.ids])
@@ -184,7 +186,7 @@ class Episode:
     async def _script(self, turn: Turn, rng: random.Random, index: int) -> None:
         assert isinstance(self.policy, ScriptedPolicy)
         seen = ScriptedTurn(self.env, turn.observation, rng, self.job.task.key, index, self.job.seed)
-        with _blaming(StopReason.POLICY_ERROR):
+        with blaming(StopReason.POLICY_ERROR, "policy"):
             turn.action = await self.policy.act(seen)
         turn.info |= seen.info
 
@@ -192,7 +194,7 @@ class Episode:
         begin = time.perf_counter()
         step = await self._env(lambda: self.env.astep(action))
         turn.seconds["env"] = time.perf_counter() - begin
-        with _blaming(StopReason.ENV_ERROR):
+        with blaming(StopReason.ENV_INVALID, "step"):
             observation, reward, terminated, truncated, info = step
             _check(observation)
             parts = info.get("rewards") or ({"reward": reward} if reward else {})
@@ -207,40 +209,32 @@ class Episode:
                 trajectory.success = bool(info.get("success", trajectory.reward >= 1.0))
             return observation, bool(terminated), bool(truncated)
 
-    async def _env(self, call: Callable[[], Awaitable[T]]) -> T:
-        with _blaming(StopReason.ENV_ERROR):
+    async def _env(self, call: Callable[[], Awaitable[T]], doing: str = "step") -> T:
+        self._now(doing)
+        with blaming(StopReason.ENV_ERROR, doing):
             if type(self.env).blocking is False:
                 return await call()
             try:
                 return await asyncio.wait_for(call(), self.limits.step_seconds)
             except TimeoutError as error:
-                raise _failure(StopReason.ENV_TIMEOUT, error) from error
+                raise TimeoutError(f"{error}" or f"{doing} took longer than {self.limits.step_seconds:g} s") from error
 
-    def _with_admissible(self, observation: Observation) -> Observation:
+    def _now(self, doing: str) -> None:
+        self.doing, self.since = doing, time.perf_counter()
+
+    async def _with_admissible(self, observation: Observation) -> Observation:
         if self.agent is None or not self.agent.config.admissible or not isinstance(observation, str):
             return observation
         if not hasattr(self.env, "admissible_actions"):
             raise UserError(f"agent.admissible: {self.job.task.env} lists no admissible actions")
-        with _blaming(StopReason.ENV_ERROR):
-            return observation + "\nYou can: " + ", ".join(map(str, self.env.admissible_actions()))
+        env = self.env
+        actions = await self._env(lambda: env.in_thread(env.admissible_actions), "admissible_actions")
+        return observation + "\nYou can: " + ", ".join(map(str, actions))
 
 
 def _check(observation: Any) -> None:
     if not _OBSERVATIONS.contains(observation):
         raise TypeError(f"an observation is text or messages, not {type(observation).__name__}")
-
-
-@contextmanager
-def _blaming(reason: StopReason) -> Iterator[None]:
-    """What goes wrong inside ends the episode for ``reason``; what the user can mend ends the run."""
-    try:
-        yield
-    except (UserError, _Stop):
-        raise
-    except Exception as error:
-        raise _failure(reason, error) from error
-
-
-def _failure(reason: StopReason, error: Exception) -> _Stop:
-    line = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    return _Stop(reason, line, "".join(traceback.format_exception(error)))
+    size = len(observation) if isinstance(observation, str) else sum(len(m["content"]) for m in observation)
+    if size > MAX_CHARS:
+        raise ValueError(f"an observation of {size} characters; at most {MAX_CHARS} are taken")

@@ -42,17 +42,31 @@ class EnvTimeout(EnvFailed, TimeoutError):
     """The environment did not answer by its deadline; its process was killed."""
 
 
+class EnvCrashed(EnvFailed):
+    """The process ended by itself while the environment worked."""
+
+
+class EnvLost(EnvFailed):
+    """The process was killed for the sake of another environment in it."""
+
+
+class EnvInvalid(EnvFailed):
+    """What the environment answered is no plain data, or far too much of it."""
+
+
 class Worker:
     """One process, started when it is first needed and again after it was killed."""
 
     def __init__(self) -> None:
         self.generation = 0  # which process: an environment made in an earlier one is gone
         self.envs = 0
+        self.episodes = 0  # played here, for who replaces workers after some
+        self.retired = False  # takes no new environment, and goes with its last
         self._process: subprocess.Popen[bytes] | None = None
         self._pending: _Pending = {}
         self._ids = itertools.count()
         self._lock = threading.Lock()
-        self._why = ""
+        self._why: list[str] = []  # why this process was killed, if it was
 
     @property
     def pid(self) -> int | None:
@@ -76,9 +90,9 @@ class Worker:
                 start_new_session=True,  # a group to kill with all it started; Ctrl-C is the engine's to handle
             )
             self.generation += 1
-            self._why = "its worker process ended"
+            self._why = []
             self._pending = {}  # a new one: the reader of the last process may still be failing what that one lost
-            threading.Thread(target=self._read, args=(self._process, self._pending), daemon=True).start()
+            threading.Thread(target=self._read, args=(self._process, self._pending, self._why), daemon=True).start()
 
     def request(self, op: str, env: int, **fields: Any) -> _Future:
         future: _Future = concurrent.futures.Future()
@@ -86,14 +100,14 @@ class Worker:
         line = wire.dump({"id": number, "op": op, "env": env, **fields})
         with self._lock:
             if not self.alive or self._process is None or self._process.stdin is None:
-                raise EnvFailed("the worker process is gone; reset starts a new one")
+                raise _gone(self._why, "its worker process is gone; reset starts a new one")
             self._pending[number] = env, future
             try:
                 self._process.stdin.write(line)
                 self._process.stdin.flush()
             except OSError as error:
                 del self._pending[number]
-                raise EnvFailed(f"the worker process is gone ({error}); reset starts a new one") from None
+                raise _gone(self._why, f"its worker process is gone ({error}); reset starts a new one") from None
         return future
 
     def busy(self, env: int) -> bool:
@@ -102,8 +116,8 @@ class Worker:
             return any(number == env for number, _ in self._pending.values())
 
     def kill(self, why: str) -> None:
-        if self._process is not None:
-            self._why = why
+        if self._process is not None and self.alive:
+            self._why.append(why)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -122,7 +136,7 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self.kill("the pool was closed")
 
-    def _read(self, process: subprocess.Popen[bytes], pending: _Pending) -> None:
+    def _read(self, process: subprocess.Popen[bytes], pending: _Pending, why: list[str]) -> None:
         assert process.stdout is not None
         with process.stdout as answers:
             for line in answers:
@@ -140,7 +154,7 @@ class Worker:
             pending.clear()
         for future in lost:
             with contextlib.suppress(concurrent.futures.InvalidStateError):
-                future.set_exception(EnvFailed(f"{self._why} (exit code {code})"))
+                future.set_exception(_gone(why, f"its worker process ended (exit code {code})"))
 
 
 class ProcessEnv(Env):
@@ -205,11 +219,22 @@ class ProcessEnv(Env):
         return self._potential
 
     def close(self) -> None:
-        if self._generation and self._generation == self.worker.generation:
-            if self.worker.busy(self._number):  # whoever waited has given up: it may hang for good
-                self.worker.kill(f"its worker process was killed: {self.name} was closed in the middle of a request")
-            with contextlib.suppress(EnvFailed):
-                self.worker.request("close", self._number)
+        self.end()
+        self.ended()
+
+    def end(self) -> _Future | None:
+        """Begin to close, and :meth:`ended` when the answer is there; None where there is nothing to wait for."""
+        if not 0 < self._generation == self.worker.generation:
+            return None
+        if self.worker.busy(self._number):  # whoever waited has given up: it may hang for good
+            self.worker.kill(f"its worker process was killed: {self.name} was closed in the middle of a request")
+            return None
+        try:
+            return self.worker.request("close", self._number)
+        except EnvFailed:
+            return None
+
+    def ended(self) -> None:
         self.worker.envs -= self._generation > 0
         self._generation = 0
         super().close()
@@ -233,7 +258,7 @@ class ProcessEnv(Env):
 
     def _request(self, op: str, fields: dict[str, Any]) -> _Future:
         if self._generation != self.worker.generation:
-            raise EnvFailed(f"{self.name}: its worker process was lost; reset builds it anew")
+            raise EnvLost(f"{self.name}: its worker process was lost; reset builds it anew")
         return self.worker.request(op, self._number, **fields)
 
     async def _ask(self, op: str, **fields: Any) -> dict[str, Any]:
@@ -260,25 +285,20 @@ class ProcessEnv(Env):
 class WorkerPool:
     """``n`` worker processes, started at once, that share the environments asked for.
 
-    A reset or a step that takes longer than ``deadline`` seconds costs its process.
+    A reset or a step that takes longer than ``deadline`` seconds costs its process. A worker that :meth:`retire` was
+    called for is replaced at once and goes when the last environment in it is closed.
     """
 
     def __init__(self, n: int, deadline: float = 60.0) -> None:
         self.deadline = deadline
         self.workers = [Worker() for _ in range(n)]
+        self.retired: list[Worker] = []
         for worker in self.workers:
             worker.start()
 
     def make(self, name: str, /, **kwargs: Any) -> ProcessEnv:
         """An environment in the worker that has the fewest."""
-        at = registry.resolve(name)
-        if registry.in_main(at.spec):
-            raise UserError(
-                f"{at.spec.id} is defined in the running script or notebook, which worker processes cannot import; "
-                "move the class to a file of its own, or use no worker processes"
-            )
-        full = at.spec.id if at.split is None else f"{at.spec.id}:{at.split}"
-        env = ProcessEnv(min(self.workers, key=lambda worker: worker.envs), full, kwargs, self.deadline)
+        env = self._new(name, kwargs)
         try:
             env.built(env._answer_now("make", env.build(), _START))
         except Exception:
@@ -286,10 +306,46 @@ class WorkerPool:
             raise
         return env
 
-    def close(self) -> None:
-        for worker in self.workers:  # all at once, then one after the other
+    async def amake(self, name: str, /, **kwargs: Any) -> ProcessEnv:
+        """:meth:`make` for a coroutine, which does not hold up others."""
+        env = self._new(name, kwargs)
+        try:
+            env.built(await env._answer("make", env.build(), _START))
+        except BaseException:
+            env.close()
+            raise
+        return env
+
+    def retire(self, worker: Worker) -> None:
+        """Replace ``worker`` by a fresh one; it ends once its environments are closed and :meth:`sweep` is called."""
+        if worker in self.workers:
+            worker.retired = True
+            self.retired.append(worker)
+            self.workers[self.workers.index(worker)] = Worker()
+
+    def sweep(self) -> list[Worker]:
+        """Begin to end the retired workers without environments; who called joins them, where waiting does no harm."""
+        over = [worker for worker in self.retired if not worker.envs]
+        self.retired = [worker for worker in self.retired if worker.envs]
+        for worker in over:
             worker.end_input()
-        for worker in self.workers:
+        return over
+
+    def _new(self, name: str, kwargs: dict[str, Any]) -> ProcessEnv:
+        at = registry.resolve(name)
+        if registry.in_main(at.spec):
+            raise UserError(
+                f"{at.spec.id} is defined in the running script or notebook, which worker processes cannot import; "
+                "move the class to a file of its own, or use no worker processes"
+            )
+        full = at.spec.id if at.split is None else f"{at.spec.id}:{at.split}"
+        return ProcessEnv(min(self.workers, key=lambda worker: worker.envs), full, kwargs, self.deadline)
+
+    def close(self) -> None:
+        workers = [*self.workers, *self.retired]
+        for worker in workers:  # all at once, then one after the other
+            worker.end_input()
+        for worker in workers:
             worker.join()
 
     def __enter__(self) -> WorkerPool:
@@ -304,4 +360,10 @@ class WorkerPool:
 def _failure(error: dict[str, str]) -> Exception:
     if error["type"] == "UserError":
         return UserError(error["message"])
+    if error["type"] == wire.INVALID:
+        return EnvInvalid(error["message"])
     return EnvFailed(f"{error['type']}: {error['message']}\n{error['trace']}".rstrip())
+
+
+def _gone(killed: list[str], otherwise: str) -> EnvFailed:
+    return EnvLost(killed[-1]) if killed else EnvCrashed(otherwise)

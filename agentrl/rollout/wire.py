@@ -9,6 +9,8 @@ from typing import Any
 
 from agentrl.types import ToolCall, ToolRecord
 
+INVALID = "invalid"  # the type of an error: the answer could not be sent
+MAX_BYTES = 1 << 24  # of one answer: enough to hold any observation, too little to fill the engine's memory
 _RECORD = {f.name for f in fields(ToolRecord)}
 
 

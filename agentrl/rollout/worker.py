@@ -117,8 +117,10 @@ async def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         reply = await worker.answer(request)
         try:
             data = wire.dump(reply)
-        except Exception as error:  # not plain data, or nested too deep
-            told = {"type": type(error).__name__, "message": str(error), "trace": ""}
+            if len(data) > wire.MAX_BYTES:
+                raise ValueError(f"an answer of {len(data) / 2**20:.0f} MiB; at most {wire.MAX_BYTES >> 20} are taken")
+        except Exception as error:  # not plain data, nested too deep, too large
+            told = {"type": wire.INVALID, "message": f"{type(error).__name__}: {error}", "trace": ""}
             data = wire.dump({"id": request["id"], "error": told})
         answers.write(data)
         answers.flush()

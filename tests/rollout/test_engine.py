@@ -17,6 +17,7 @@ from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.episode import Job
 from agentrl.rollout.limits import Limits
+from agentrl.rollout.status import Status
 from agentrl.trainers.models import train_tokenizer
 from agentrl.types import StopReason, Task
 
@@ -52,7 +53,7 @@ class Fake(Env):
 
 def rollout_of(policy=None, make=Fake, **more):
     rollout = Rollout(policy or Idle(), AgentConfig(format="text"), **{"limits": Limits(turn_tokens=6)} | more)
-    rollout._make = lambda task: make()
+    rollout.envs.build = lambda task: make()
     return rollout
 
 
@@ -126,7 +127,7 @@ def test_a_failure_is_data_and_only_the_first_traceback_is_printed(capsys):
     done = run(rollout, jobs([1, 3, 2, 3]))
     assert [t.stop for t in done] == [StopReason.TERMINATED, StopReason.ENV_ERROR] * 2
     assert [t.trusted for t in done] == [True, False] * 2
-    assert rollout.failures == {"env_error": 2}
+    assert rollout.failures == {"env_error/step": 2}
     printed = capsys.readouterr().err
     assert printed.count("Traceback") == 1
     assert "Fake-v0#3 (episode j1, turn 2)" in printed
@@ -147,7 +148,7 @@ def test_failures_are_tried_again():
     rollout = rollout_of()
     (done,) = run(rollout, jobs([1]), retries=2)
     assert done.trusted
-    assert rollout.failures == {"env_error": 2}
+    assert rollout.failures == {"env_error/reset": 2}
     tries.clear()
     assert not run(rollout_of(), jobs([1]), retries=1)[0].trusted
 
@@ -250,6 +251,84 @@ def test_what_the_user_can_mend_ends_the_run_and_closes_everything():
         run(rollout, jobs([1, 2, 3, 1]))
     rollout.close()
     assert all(env.closed == 1 for env in Fake.made)
+
+
+def spared(wanted, spares, seconds):
+    """Jobs of one group; each turn of job i takes ``seconds[i]``."""
+    work = [Job(f"j{i}", Task("Fake-v0", 1), i, group="g", key=(i,), spare=i >= wanted) for i in range(wanted + spares)]
+
+    def reset(env):
+        env.number = next(i for i, job in enumerate(work) if job.seed == env.seed)
+        time.sleep(seconds[env.number])
+
+    return work, reset
+
+
+class Timed(Fake):
+    blocking = True
+
+    def reset(self, *, seed=None, options=None):
+        self.seed = seed
+        return super().reset(seed=seed, options=options)
+
+
+def test_spares_do_not_take_the_place_of_slow_siblings():
+    work, Fake.hooks["reset"] = spared(2, 1, [0.2, 0.0, 0.05])
+    done = run(rollout_of(make=Timed, deterministic=False), work)
+    assert [t.id for t in done if t.id != "j2"] == ["j0", "j1"]
+
+
+def test_spares_that_are_not_needed_are_stopped():
+    work, Fake.hooks["reset"] = spared(2, 2, [0.0, 0.0, 5.0, 5.0])
+    begin = time.monotonic()
+    done = run(rollout_of(make=Timed, deterministic=False), work)
+    assert [t.id for t in done] == ["j0", "j1"]
+    assert time.monotonic() - begin < 4
+
+
+def test_a_spare_replaces_a_broken_sibling_without_another_try():
+    work, reset = spared(2, 1, [0.0, 0.0, 0.1])
+
+    def broken(env):
+        reset(env)
+        if env.number == 0:
+            raise OSError("gone")
+
+    Fake.hooks["reset"] = broken
+    rollout = rollout_of(make=Timed, deterministic=False)
+    done = run(rollout, work, retries=5)
+    assert [(t.id, t.trusted) for t in done] == [("j0", False), ("j1", True), ("j2", True)]
+    assert rollout.failures == {"env_error/reset": 1}
+
+
+def test_who_watches_sees_what_runs_and_who_is_stuck(monkeypatch):
+    Fake.hooks = {"step": lambda env: time.sleep(0.5 if env.task == 3 else 0.01)}
+    rollout = rollout_of(make=Timed, concurrency=2, limits=Limits(turns=1, step_seconds=0.8))
+    seen, named = [], []
+    watch = Status.watch
+    monkeypatch.setattr(Status, "watch", lambda self: watch(self, 0.05))
+    monkeypatch.setattr("agentrl.rollout.engine._warn", named.append)
+    rollout.say = seen.append
+    run(rollout, jobs([3, 1, 1, 1, 3]))
+    assert any("queued" in line and "policy busy" in line for line in seen)
+    assert sorted(line.split(" (")[0] for line in named) == ["stuck: Fake-v0#3"] * 2
+    assert all("turn 0, step" in line for line in named)
+    assert not rollout.live
+    assert not rollout.queued
+
+
+def test_two_runs_share_the_places_oldest_first():
+    order = []
+    Fake.hooks = {"reset": lambda env: order.append(env.task)}
+    rollout = rollout_of(make=Fake, concurrency=1, deterministic=False)
+
+    async def both():
+        return await asyncio.gather(rollout.run(jobs([1, 2, 3])), rollout.run(jobs([4, 5])))
+
+    old, new = asyncio.run(both())
+    assert order == [1, 2, 3, 4, 5]
+    assert len(old) == 3
+    assert len(new) == 2
 
 
 def test_preflight_names_what_is_wrong():

@@ -11,7 +11,7 @@ from agentrl.envs.core import Env
 from agentrl.errors import UserError
 from agentrl.policies.base import Completion, Counters, Policy
 from agentrl.policies.scripted import Idle
-from agentrl.rollout.episode import Episode, Job
+from agentrl.rollout.episode import MAX_CHARS, Episode, Job
 from agentrl.rollout.limits import Limits
 from agentrl.trainers.models import train_tokenizer
 from agentrl.types import StopReason, Task, ToolRecord
@@ -111,6 +111,7 @@ BLAMED = {
     "a named reward is not finite": fake(lambda *_: ("ok", 0.0, False, False, {"rewards": {"a": float("inf")}})),
     "the observation is nothing": fake(lambda *_: (None, 0.0, False, False, {})),
     "the first observation is a number": fake(reset=lambda env: (3, {})),
+    "the observation is far too large": fake(lambda *_: ("x" * (MAX_CHARS + 1), 0.0, False, False, {})),
     "messages without content": fake(lambda *_: ([{"role": "tool"}], 0.0, False, False, {})),
     "the state key raises": fake(state_key=lambda self: [][0]),
     "the state key is an object": fake(state_key=lambda self: object()),
@@ -120,7 +121,10 @@ BLAMED = {
 @pytest.mark.parametrize("case", BLAMED)
 def test_what_the_environment_does_wrong_fails_the_episode_and_nothing_else(case):
     trajectory, episode = play(BLAMED[case], turns=3)
-    assert trajectory.stop is StopReason.ENV_ERROR
+    raised = "raises" in case or "object" in case
+    assert trajectory.stop is (StopReason.ENV_ERROR if raised else StopReason.ENV_INVALID)
+    where = "state_key" if "key" in case else "reset" if "reset" in case or "first" in case else "step"
+    assert trajectory.info["failed_in"] == where
     assert not trajectory.trusted
     assert trajectory.error
     assert len(trajectory.error.splitlines()) == 1

@@ -101,7 +101,7 @@ def policy():
 def rollout_of(make, plays=None, agent=None, keep=True, **limits):
     config = AgentConfig(format="text", **(agent or {}))
     rollout = Rollout(plays or policy(), config, Limits(**{"turns": 5, "turn_tokens": 12} | limits), keep_states=keep)
-    rollout._make = lambda task: make()
+    rollout.envs.build = lambda task: make()
     return rollout
 
 
@@ -110,7 +110,7 @@ def root(seed=3, **more):
 
 
 def branch(parent, turn, token=0, seed=8, id="b", group="g"):
-    return Job(id, parent.task, seed, group=group, key=(0, 1), stem=Stem(parent, turn, token))
+    return Job(id, parent.task, seed, group=group, key=(0, 1, id), stem=Stem(parent, turn, token))
 
 
 def run(rollout, *jobs):
@@ -180,7 +180,7 @@ def test_a_replay_that_shows_something_else_is_a_failure_of_its_own_kind():
     assert child.stop is StopReason.REPLAY_DIVERGED
     assert not child.trusted
     assert "turn 1: observation was 'ok 1" in child.error
-    assert rollout.failures == {"replay_diverged": 1}
+    assert rollout.failures == {"replay_diverged/restore": 1}
 
 
 def test_an_environment_that_cannot_go_back_is_refused():

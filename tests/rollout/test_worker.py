@@ -15,7 +15,7 @@ from agentrl.envs import plugins, registry
 from agentrl.envs.core import Env, Expert, Snapshots, key_of
 from agentrl.errors import UserError
 from agentrl.rollout import wire
-from agentrl.rollout.process import EnvFailed, EnvTimeout, ProcessEnv, WorkerPool
+from agentrl.rollout.process import EnvFailed, EnvLost, EnvTimeout, ProcessEnv, WorkerPool
 from agentrl.types import ToolCall, ToolRecord
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def test_a_hanging_environment_is_killed_at_its_deadline(nasty: str) -> None:
         assert time.monotonic() - begin < 2
         assert pid is not None
         assert not _runs(pid)
-        with pytest.raises(EnvFailed, match="gone"):  # the neighbour's episode is lost, and says so
+        with pytest.raises(EnvLost, match="was killed"):  # the neighbour's episode is lost, and says so
             beside.step("x")
         assert env.reset()[0].startswith("start")  # the next use starts a new process
         assert beside.reset()[0].startswith("start")
