@@ -165,8 +165,8 @@ def test_an_environment_that_cannot_be_built_or_closed_fails_alone(capsys):
     Fake.hooks = {"close": crash_close}
     rollout = rollout_of(make=make, concurrency=4)
     done = run(rollout, jobs([2, 2, 2]))
-    assert [t.stop for t in done] == ["env_error", "terminated", "terminated"]
-    assert done[0].error == "MemoryError: no room"
+    assert sorted(t.stop for t in done) == ["env_error", "terminated", "terminated"]
+    assert [t.error for t in done if not t.trusted] == ["MemoryError: no room"]
     rollout.close()
     assert all(env.closed for env in Fake.made)
     assert "close failed" in capsys.readouterr().err
