@@ -204,6 +204,16 @@ class Trajectory:
         return not self.stop.failed
 
     @property
+    def whole(self) -> bool:
+        """Whether all of it was played as one episode: neither a branch nor grown from a stored stem."""
+        return self.parent is None and "stem" not in self.info
+
+    @property
+    def shared(self) -> int:
+        """Turns, from the first, that were played in the episode it grew from."""
+        return int(self.branch_turn or self.info.get("stem_turn", 0))
+
+    @property
     def world_seed(self) -> int:
         """The seed of its environment: its own, or for a branch that of the episode it grew from."""
         return int(self.info.get("world_seed", self.seed))

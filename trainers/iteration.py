@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import random
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from agentrl.trainers.credit import ledger
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe
 from agentrl.trainers.record import Record
+from agentrl.trainers.sampling import Sampling
 from agentrl.trainers.update import Learner
-from agentrl.types import Group, Task, Trajectory
+from agentrl.types import Task, Trajectory
 
 
 @dataclass
@@ -40,22 +40,18 @@ class Iteration:
     rollout: Rollout
     learner: Learner
     policy: TransformersPolicy
+    sampling: Sampling
 
     def run(self, iteration: int, state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Metrics, and the state of credit after it."""
+        """Metrics, and the state of credit and sampling after it, which checkpoints save."""
         recipe, rollout, learner, policy = self.recipe, self.rollout, self.learner, self.policy
         begin = time.perf_counter()
-        groups = self._jobs(iteration)
-        jobs = [job for group in groups for job in group]
-        self.observer.phase("rollout", len(jobs))
+        self.observer.phase("rollout", recipe.rollout.tasks * recipe.rollout.group)
         failures, env_seconds, agent_seconds = dict(rollout.failures), rollout.env_seconds, rollout.agent_seconds
         policy.counters = type(policy.counters)()
         with self.phases("rollout") as rolled:
-            played = asyncio.run(rollout.run(jobs, self.observer.episode, recipe.rollout.retries))
-        by_group: dict[str, list[Trajectory]] = {}
-        for trajectory in played:
-            by_group.setdefault(trajectory.group, []).append(trajectory)
-        made = [Group(group[0].task, group[0].group, by_group.get(group[0].group, [])) for group in groups]
+            made = asyncio.run(self.sampling.play(iteration, self.tasks, self._play))
+        played = [t for group in made for t in group]
         with self.phases("store"):
             store.write(self.record.trajectories, f"{iteration:06d}", made, iteration=iteration)
         self.observer.phase("update", 0)
@@ -63,7 +59,7 @@ class Iteration:
             table = credit.TurnTable.from_groups(made, recipe.anchor)
             if not len(table):
                 raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
-            given = credit.assign(table, recipe.rewards, recipe.credit, state)
+            given = credit.assign(table, recipe.rewards, recipe.credit, state["credit"])
             ledger.write(self.record.credit, f"{iteration:06d}", given)
             kept = {t.id: t for t in played}
             ordered = [kept[id] for id in given.table.ids]
@@ -76,19 +72,20 @@ class Iteration:
         counters = policy.counters
         trusted = [t for t in played if t.trusted]
         turns = [turn for t in trusted for turn in t.turns]
+        whole = [t for t in trusted if t.whole] or trusted  # a branch is no independent try
         seconds = time.perf_counter() - begin
         metrics: dict[str, Any] = {
             "iteration": iteration,
-            "episodes": (iteration + 1) * len(jobs),
-            "success": float(np.mean([t.success for t in trusted])),
-            "return": float(np.mean([t.reward for t in trusted])),
+            "episodes": self.sampling.episodes,
+            "success": float(np.mean([t.success for t in whole])),
+            "return": float(np.mean([t.reward for t in whole])),
             "turns": float(np.mean([len(t.turns) for t in trusted])),
             "tokens_per_turn": float(np.mean([len(turn.completion_ids) for turn in turns])),
             "invalid_share": float(np.mean([not turn.valid for turn in turns])),
             "segments_per_episode": len(samples) / len(ordered),
             "seconds": seconds,
             "tokens_per_second": counters.sampled_tokens / max(1e-9, rolled()),
-            "success_by_type": _by_type(trusted),
+            "success_by_type": _by_type(whole),
             "stops": {s: sum(t.stop.value == s for t in played) for s in sorted({t.stop.value for t in played})},
             "failures": {k: v - failures.get(k, 0) for k, v in rollout.failures.items() if v > failures.get(k, 0)},
             "policy": {
@@ -96,6 +93,7 @@ class Iteration:
                 "padding_share": counters.padding_share,
                 "seconds": counters.seconds,
             },
+            "branches": branch_metrics(played),
             "credit": given.diagnostics,
             "update": updated,
             "time": {
@@ -105,37 +103,26 @@ class Iteration:
                 "agent": rollout.agent_seconds - agent_seconds,
             },
         }
-        return metrics, dict(given.state)
+        rollout.forget()
+        return metrics, {"credit": dict(given.state), "sampling": copy.deepcopy(self.sampling.state)}
 
-    def _jobs(self, iteration: int) -> list[list[Job]]:
-        """The iteration's tasks come from a shuffled list, pass after pass: nothing to save for a resume."""
-        recipe, tasks = self.recipe, self.tasks
-        groups = []
-        for k in range(recipe.rollout.tasks):
-            number, index = divmod(iteration * recipe.rollout.tasks + k, len(tasks))
-            task = tasks[_shuffled(recipe.seed, number, len(tasks))[index]]
-            group = f"{iteration:06d}-{k:03d}"
-            groups.append(
-                [
-                    Job(
-                        id=f"{group}-{r:03d}",
-                        task=task,
-                        seed=derive(recipe.seed, "rollout", iteration, task.key, r),
-                        group=group,
-                        key=(k, r),
-                        temperature=recipe.rollout.temperature,
-                    )
-                    for r in range(recipe.rollout.group)
-                ]
-            )
-        return groups
+    async def _play(self, jobs: Sequence[Job]) -> list[Trajectory]:
+        return await self.rollout.run(jobs, self.observer.episode, self.recipe.rollout.retries)
 
 
-@functools.lru_cache(maxsize=4)
-def _shuffled(seed: int, number: int, count: int) -> list[int]:
-    order = list(range(count))
-    random.Random(derive(seed, "tasks", number)).shuffle(order)
-    return order
+def branch_metrics(played: Sequence[Trajectory]) -> dict[str, float]:
+    """How many of the episodes grew from others, and what did not have to be made again for them."""
+    grown = [t for t in played if not t.whole]
+    stems = [t.turns[: t.shared] for t in grown]
+    restored = [stem for t, stem in zip(grown, stems, strict=True) if t.info.get("restored") == "snapshot"]
+    return {
+        "count": len(grown),
+        "share": len(grown) / max(1, len(played)),
+        "saved_tokens": sum(len(turn.completion_ids) for stem in stems for turn in stem)
+        + sum(t.branch_token or 0 for t in grown),
+        "saved_env_steps": sum(len(stem) for stem in restored),
+        "saved_tool_calls": sum(len(turn.tool_calls) for stem in restored for turn in stem),
+    }
 
 
 def _by_type(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -30,6 +30,7 @@ from agentrl.trainers.models import parameters
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe, validate
 from agentrl.trainers.record import Record
+from agentrl.trainers.sampling import Sampling
 from agentrl.trainers.update import Learner
 from agentrl.types import Task
 
@@ -96,6 +97,7 @@ class Training:
         for name in recipe.plugins:
             plugins.load(name)
         credit.plan(recipe.rewards, recipe.credit)  # names and options are wrong before anything is loaded
+        sampling = Sampling.of(recipe.rollout, recipe.seed)
         tasks = self._tasks()
         suite = (
             suites.load(recipe.suite or f"{registry.resolve(recipe.env).spec.id}:unseen", kwargs=recipe.kwargs)
@@ -103,7 +105,7 @@ class Training:
             else None
         )
         with self.phases("preflight"):
-            seconds = asyncio.run(preflight(tasks[0]))
+            seconds = asyncio.run(preflight(tasks[0], branches=sampling.branches))
         say(f"environment {tasks[0].env}: {len(tasks)} training tasks, first reset {1000 * seconds:.1f} ms")
         if self.resumed is None:
             record.start(recipe)
@@ -120,11 +122,14 @@ class Training:
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe)}")
         for line in probe_template(tokenizer):
             say(f"note: {line}")
-        first, state = 0, {}
+        sampling.vocabulary = len(tokenizer)
+        first, state = 0, {"credit": {}, "sampling": sampling.state}
         if self.resumed is not None:
             saved = checkpoint.load_state(self.resumed)
             learner.load(saved["learner"])
-            first, state, self.spent = int(saved["iteration"]), saved["credit"], float(saved["seconds"])
+            first, self.spent = int(saved["iteration"]), float(saved["seconds"])
+            state = {name: saved[name] for name in state}
+            sampling.state = state["sampling"]
             policy.version = first
             say(f"resumed after {first} of {recipe.iterations} iterations")
         if self.resumed is None:  # the first good checkpoint is where the run begins
@@ -137,8 +142,9 @@ class Training:
             recipe.rollout.concurrency,
             recipe.rollout.deterministic,
             recipe.rollout.workers,
+            keep_states=sampling.branches,
         )
-        step = Iteration(recipe, record, self.observer, self.phases, tasks, rollout, learner, policy)
+        step = Iteration(recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling)
         history = [line["success"] for line in record.metrics()]
         stopped: str | None = None
         done = first
@@ -211,7 +217,7 @@ class Training:
     ) -> None:
         with self.phases("checkpoint"):
             seconds = self.spent + time.perf_counter() - self.begin
-            saved = {"learner": learner.state(), "iteration": done, "credit": state, "seconds": seconds}
+            saved = {"learner": learner.state(), "iteration": done, "seconds": seconds, **state}
             path = checkpoint.save(self.record.checkpoints, done, learner.model, tokenizer, agent.model_dump(), saved)
             if best:
                 checkpoint.point(self.record.checkpoints, "best", path)

@@ -32,6 +32,9 @@ class RolloutConfig(_Part):
     deterministic: bool = Field(False, description="batches in a fixed order: the same weights bit for bit on a rerun")
     workers: int = Field(0, ge=0, description="processes that hold the environments; 0: this process")
     retries: int = Field(1, ge=0, description="new tries for an episode that failed through no fault of the policy")
+    source: str | dict[str, Any] = Field("uniform", description="which tasks are played")
+    budget: str | dict[str, Any] = Field("equal", description="how many episodes each task gets")
+    brancher: str | dict[str, Any] | None = Field(None, description="which episodes are branched; none: none")
 
 
 class LossConfig(_Part):

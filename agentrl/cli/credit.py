@@ -158,6 +158,7 @@ def explain(
 
     from agentrl.trainers.credit.batches import batches
     from agentrl.trainers.credit.explain import explain as explained
+    from agentrl.trainers.credit.page import branch_line
 
     _load(plugin)
     chosen = _chosen(file, estimators, set_, preset)
@@ -179,6 +180,8 @@ def explain(
     console.print(f"group {_plain(found.group)} of {_plain(found.source)}", highlight=False)
     console.print("✗ invalid; alike: turns of the group that began in the same state", style="dim", highlight=False)
     console.print(found.origin, style="dim", highlight=False)
+    if tree := [f"{'    ' * depth}{_plain(branch_line(t))}" for depth, t in found.tree()]:
+        console.print("\n" + "\n".join(tree), highlight=False)
     for t in found.trajectories:
         console.print()
         if t.excluded:

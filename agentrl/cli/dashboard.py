@@ -65,10 +65,13 @@ class Dashboard(Observer):
         self._show()
 
     def _line(self, m: dict[str, Any], total: int) -> str:
+        branches = m.get("branches", {})
+        branched = f"branches {branches['count']} ({branches['share']:.0%})  " if branches.get("count") else ""
         failures = f"  failed {m['failures']}" if m["failures"] else ""
         return (
             f"iteration {m['iteration'] + 1}/{total}  success {m['success']:.1%}  return {m['return']:.2f}  "
-            f"turns {m['turns']:.1f}  invalid {m['invalid_share']:.0%}  {m['tokens_per_second']:.0f} tokens/s  "
+            f"turns {m['turns']:.1f}  {branched}invalid {m['invalid_share']:.0%}  "
+            f"{m['tokens_per_second']:.0f} tokens/s  "
             f"{m['seconds']:.1f} s  gap {m['update'].get('logprob_gap', 0):.1e}  eta {self._eta(m, total)}{failures}"
         )
 

@@ -224,8 +224,11 @@ def _warn(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-async def preflight(task: Task, seed: int = 0) -> float:
-    """Build one environment and reset it; seconds it took. Raises UserError naming what went wrong."""
+async def preflight(task: Task, seed: int = 0, branches: bool = False) -> float:
+    """Build one environment and reset it; seconds it took. Raises UserError naming what went wrong.
+
+    ``branches``: episodes will start from stems, which an environment must be able to come back to.
+    """
     begin = time.perf_counter()
     try:
         env = registry.make(task.env, **dict(task.kwargs))
@@ -237,6 +240,8 @@ async def preflight(task: Task, seed: int = 0) -> float:
         observation, _ = await asyncio.wait_for(env.areset(seed=seed, options={"task": task.id}), 120)
         if not env.observation_space.contains(observation):
             raise UserError(f"{task.env}: reset returned {type(observation).__name__}, not text or messages")
+        if branches and env.snapshot_level == "none":
+            raise UserError(f"{task.env} cannot be brought back to an earlier turn (snapshot_level none): no branches")
     except UserError:
         raise
     except Exception as error:

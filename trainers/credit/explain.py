@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +33,10 @@ class TurnCredit:
 
 @dataclass(frozen=True)
 class TrajectoryCredit:
-    """``excluded``: why a trajectory has no credit; its turns are then empty."""
+    """``excluded``: why a trajectory has no credit; its turns are then empty.
+
+    ``branch_turn``: how many turns, from the first, are its parent's.
+    """
 
     id: str
     outcome: float | None
@@ -41,6 +44,7 @@ class TrajectoryCredit:
     parent: str | None
     excluded: str | None
     turns: list[TurnCredit]
+    branch_turn: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,17 @@ class Explained:
         others = [name for name in self.columns if name not in self.stored]
         said = [f"{', '.join(self.stored)}: as the trainer stored it"] if self.stored else []
         return "; ".join([*said, *([f"{', '.join(others)}: worked out now"] if others else [])])
+
+    def tree(self) -> Iterator[tuple[int, TrajectoryCredit]]:
+        """Depth and trajectory, each after what it was branched from; nothing where nothing was branched."""
+        below: dict[str | None, list[TrajectoryCredit]] = {}
+        for t in self.trajectories:
+            below.setdefault(t.parent, []).append(t)
+        waiting = [(0, t) for t in reversed(below[None])] if below.keys() - {None} else []
+        while waiting:
+            depth, t = waiting.pop()
+            yield depth, t
+            waiting += [(depth + 1, child) for child in reversed(below.get(t.id, []))]
 
     def plain(self) -> dict[str, Any]:
         trajectories = [{**vars(t), "turns": [dict(vars(turn)) for turn in t.turns]} for t in self.trajectories]
@@ -153,4 +168,6 @@ def _trajectory(
         for turn, (row, (saw, did)) in enumerate(zip(range(rows.start, rows.stop), batch.turns[id], strict=True))
     ]
     parent = table.ids[table.parent[k]] if table.parent[k] >= 0 else None
-    return TrajectoryCredit(id, float(table.outcome[k]), str(table.ended[k]), parent, None, turns)
+    return TrajectoryCredit(
+        id, float(table.outcome[k]), str(table.ended[k]), parent, None, turns, int(table.branch_turn[k])
+    )

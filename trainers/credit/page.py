@@ -19,10 +19,20 @@ def page(found: Explained) -> str:
     largest = {name: _largest(found, name) for name in found.columns}
     body = "".join(_trajectory(t, found.columns, largest) for t in found.trajectories)
     title = f"Credit of group {escape(found.group)}"
+    tree = "".join(f"{'    ' * depth}{escape(branch_line(t))}\n" for depth, t in found.tree())
+    body = (f"<pre>{tree}</pre>\n" if tree else "") + body
     note = "alike: turns of the group that began in the same state; red actions were invalid"
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>\n'
         f'<h1>{title}</h1>\n<p class="dim">{escape(found.source)}; {note}; {escape(found.origin)}</p>\n{body}</html>\n'
+    )
+
+
+def branch_line(t: TrajectoryCredit) -> str:
+    """One trajectory in the tree of its group."""
+    where = f"after {t.branch_turn} turns: " if t.parent else ""
+    return f"{where}{t.id}  " + (
+        f"left out: {t.excluded}" if t.excluded else f"{len(t.turns)} turns, outcome {t.outcome:g}"
     )
 
 
