@@ -41,7 +41,7 @@ class Env(gymnasium.Env[Observation, Action]):
     ``instructions`` is what an agent is told before the first observation (the system message); ``tools`` lists the
     JSON schemas of the functions it may call (empty: it acts by text). ``blocking = False`` promises that a step
     takes microseconds, so that the engine calls it in place instead of in the environment's own thread.
-    ``reward_range`` bounds the sum of an episode's rewards.
+    ``reward_range`` bounds the sum of an episode's rewards; ``reward_names``: all names its parts may have, if told.
     ``max_turns`` may be set at reset where an episode has a limit of its own; else the registered one counts.
     """
 
@@ -51,6 +51,7 @@ class Env(gymnasium.Env[Observation, Action]):
     tools: ClassVar[list[dict[str, Any]]] = []
     blocking: ClassVar[bool] = True
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    reward_names: ClassVar[tuple[str, ...] | None] = None
     snapshot_level: str = "replay"  # exact | replay | none
     max_turns: int | None = None
     task_source: Callable[[], Sequence[Any]] | None = None  # set by the registry: the tasks a seed picks from

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
 import math
 import time
@@ -96,7 +97,8 @@ class Training:
             torch.set_num_threads(recipe.threads)
         for name in recipe.plugins:
             plugins.load(name)
-        credit.plan(recipe.rewards, recipe.credit)  # names and options are wrong before anything is loaded
+        plan = credit.plan(recipe.rewards, recipe.credit)  # names and options are wrong before anything is loaded
+        credit.anchor_key(recipe.anchor)
         sampling = Sampling.of(recipe.rollout, recipe.seed)
         tasks = self._tasks()
         suite = (
@@ -105,8 +107,11 @@ class Training:
             else None
         )
         with self.phases("preflight"):
-            seconds = asyncio.run(preflight(tasks[0], branches=sampling.branches))
+            offers = functools.partial(credit.refuse_what_lacks, plan=plan, anchor=recipe.anchor)
+            seconds = asyncio.run(preflight(tasks[0], branches=sampling.branches, check=offers))
         say(f"environment {tasks[0].env}: {len(tasks)} training tasks, first reset {1000 * seconds:.1f} ms")
+        if recipe.anchor == "privileged":
+            say("note: anchors are privileged: credit compares states by what no agent could know")
         if self.resumed is None:
             record.start(recipe)
         else:

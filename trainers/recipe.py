@@ -70,7 +70,9 @@ class Recipe(_Part):
     rollout: RolloutConfig = RolloutConfig()
     rewards: list[str | dict[str, Any]] = Field(default_factory=list, description="reward transforms, in order")
     credit: list[str | dict[str, Any]] = Field(default=["grpo"], description="estimators, added up")
-    anchor: Literal["state_key", "observation"] = Field("state_key", description="what makes two turns comparable")
+    anchor: str = Field(
+        "state_key", description="what makes two turns comparable: state_key, observation, privileged, FILE.py:FUNCTION"
+    )
     loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     iterations: int = Field(20, ge=1)

@@ -33,6 +33,7 @@ def list_(plugin: Plugins = None, as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from agentrl.trainers.credit.anchors import ANCHORS
     from agentrl.trainers.credit.choose import describe
 
     _load(plugin)
@@ -43,7 +44,11 @@ def list_(plugin: Plugins = None, as_json: AsJson = False) -> None:
     for row in rows:
         needs = ", ".join(row["needs"])
         table.add_row(row["id"], row["kind"], needs, _plain(row["formula"]), _plain(row["source"]))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print("\nanchors (the recipe's anchor): what makes two turns comparable")
+    for name, what in ANCHORS.items():
+        console.print(f"  {name}: {what}", style="dim", highlight=False)
 
 
 @app.command()

@@ -224,10 +224,13 @@ def _warn(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-async def preflight(task: Task, seed: int = 0, branches: bool = False) -> float:
+async def preflight(
+    task: Task, seed: int = 0, branches: bool = False, check: Callable[[Any], None] | None = None
+) -> float:
     """Build one environment and reset it; seconds it took. Raises UserError naming what went wrong.
 
-    ``branches``: episodes will start from stems, which an environment must be able to come back to.
+    ``branches``: episodes will start from stems, which an environment must be able to come back to. ``check`` is
+    shown the environment and raises where that cannot do what is wanted of it.
     """
     begin = time.perf_counter()
     try:
@@ -242,6 +245,8 @@ async def preflight(task: Task, seed: int = 0, branches: bool = False) -> float:
             raise UserError(f"{task.env}: reset returned {type(observation).__name__}, not text or messages")
         if branches and env.snapshot_level == "none":
             raise UserError(f"{task.env} cannot be brought back to an earlier turn (snapshot_level none): no branches")
+        if check is not None:
+            check(env)
     except UserError:
         raise
     except Exception as error:

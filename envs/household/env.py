@@ -40,6 +40,7 @@ class Household(Env):
     )
     blocking: ClassVar[bool] = False
     snapshot_level = "exact"
+    reward_names = ("goal", "subgoal")
 
     def __init__(
         self,

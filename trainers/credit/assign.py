@@ -90,7 +90,8 @@ def assign(
         _require(table, method)
         found, after[label] = method(table, advantages, before.get(label))
         advantages = _checked(found, table, label)
-    return Credit(table, advantages, parts, diagnose(table), after)
+    named = {name for _, method in (*recipe.transforms, *recipe.estimators) for name in method.reward_names}
+    return Credit(table, advantages, parts, diagnose(table, sorted(named)), after)
 
 
 def _several(specs: Spec | Iterable[Spec]) -> Iterable[Spec]:

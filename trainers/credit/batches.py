@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from agentrl.errors import UserError
+from agentrl.errors import UserError, unknown
 from agentrl.store import read
-from agentrl.trainers.credit.assign import Credit, assign
+from agentrl.trainers.credit.assign import Credit, Plan, assign, plan
 from agentrl.trainers.credit.columns import action_of, text_of
 from agentrl.trainers.credit.registry import Spec
 from agentrl.trainers.credit.table import TurnTable
@@ -82,14 +82,25 @@ def recipe_of(path: str | Path) -> dict[str, Any]:
 
 def credited(found: Sequence[Batch], rewards: Sequence[Spec], credit: Sequence[Spec]) -> Iterator[tuple[Batch, Credit]]:
     """Each batch with its credit. Raises UserError as :func:`assign` does, with the file in front."""
+    methods = plan(rewards, credit)
     state: Mapping[str, Any] = {}
     for batch in found:
+        if batch.lines:  # lines name every reward; in what was played one that nobody earned is absent
+            _refuse_unknown_rewards(batch, methods)
         try:
             given = assign(batch.table, rewards, credit, state)
         except UserError as error:
             raise UserError(batch.place(str(error))) from None
         state = given.state
         yield batch, given
+
+
+def _refuse_unknown_rewards(batch: Batch, methods: Plan) -> None:
+    for label, method in (*methods.transforms, *methods.estimators):
+        for name in method.reward_names:
+            if name not in batch.table.rewards:
+                error = unknown(f"reward in weights of {label}", name, batch.table.rewards)
+                raise UserError(f"{batch.source}: {error}")
 
 
 def _of_groups(source: Path, groups: Sequence[Group], anchor: str, ledger: Path) -> Batch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,18 +16,6 @@ from agentrl.types import Observation, StopReason, Trajectory, Turn
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-Anchor = str | Callable[[Turn], Hashable]
-
-
-def anchor_key(anchor: Anchor) -> Callable[[Turn], Hashable]:
-    if callable(anchor):
-        return anchor
-    if anchor == "state_key":
-        return lambda turn: turn.state_key or None
-    if anchor == "observation":
-        return lambda turn: text_of(turn.observation)
-    raise UserError(f"anchor must be state_key, observation or a function of a turn, not {anchor!r}")
 
 
 def mean(values: npt.ArrayLike) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from agentrl.trainers.credit.gigpo import anchor_groups
@@ -9,13 +11,14 @@ from agentrl.trainers.credit.normalise import joint
 from agentrl.trainers.credit.table import TurnTable
 
 
-def diagnose(table: TurnTable) -> dict[str, float]:
+def diagnose(table: TurnTable, named: Iterable[str] = ()) -> dict[str, float]:
     """Shares between 0 and 1; empty for an empty table.
 
     ``anchor_hit_rate``: turns whose anchor another trajectory of the group has too; where it is 0, GiGPO equals
     GRPO. ``anchor_singleton_share``: turns alone with their anchor. ``groups_no_signal``: groups whose outcomes are
     all equal; of these ``groups_all_fail`` and ``groups_all_pass``. The anchor figures are left out where no turn has
-    an anchor.
+    an anchor; ``anchor_privileged`` is 1 where the anchors hold what no agent could know, and absent otherwise.
+    ``earned_NAME``, for the rewards ``named``: trajectories that earned any of it.
     """
     if not len(table):
         return {}
@@ -27,6 +30,7 @@ def diagnose(table: TurnTable) -> dict[str, float]:
     passed = np.bincount(table.group, table.success)
     size = np.bincount(table.group)
     found = {
+        **{f"earned_{name}": float((table.rewards.get(name, np.zeros(1)) != 0).mean()) for name in named},
         "groups_no_signal": float(flat.mean()),
         "groups_all_fail": float((flat & (passed == 0)).mean()),
         "groups_all_pass": float((flat & (passed == size)).mean()),
@@ -41,5 +45,6 @@ def diagnose(table: TurnTable) -> dict[str, float]:
     return {
         "anchor_hit_rate": float((trajectories[anchor] > 1).mean()),
         "anchor_singleton_share": float((members[anchor] == 1).mean()),
+        **({"anchor_privileged": 1.0} if table.privileged else {}),
         **found,
     }

@@ -101,6 +101,11 @@ class Bound:
         """The columns that the method needs with these options."""
         return (*self.plugin.needs, *(c for option, c in self.plugin.needs_if.items() if self.options[option]))
 
+    @property
+    def reward_names(self) -> list[str]:
+        """The rewards that its option ``weights`` names."""
+        return list(self.options.get("weights") or ())
+
     def __call__(self, *arguments: Any) -> tuple[Any, Any]:
         result: tuple[Any, Any] = self.plugin.function(*arguments, **self.options)
         return result

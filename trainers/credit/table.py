@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrl.errors import UserError
+from agentrl.trainers.credit.anchors import Anchor, anchors_of
 from agentrl.trainers.credit.columns import (
-    Anchor,
     Bools,
     Floats,
     Ints,
     action_of,
-    anchor_key,
     fill_next,
     intern,
     mean,
@@ -76,6 +75,7 @@ class TurnTable:
     texts: tuple[str, ...] = ()  # distinct observations
     task_names: tuple[str, ...] = ()  # distinct tasks, the same from one table to the next
     excluded: Mapping[str, str] = dataclasses.field(default_factory=dict)  # trajectory id -> why it is not here
+    privileged: bool = False  # whether the anchors hold what no agent could know
 
     def __post_init__(self) -> None:
         for name, dtype in _PER_TURN.items():
@@ -121,10 +121,9 @@ class TurnTable:
         """The turns of all trusted trajectories.
 
         A trajectory whose reward says nothing about the policy (``trusted`` is false) or that has no turns is left
-        out of every statistic and named in ``excluded``. ``anchor``: what makes two turns comparable: ``state_key``,
-        ``observation`` (as the published GiGPO code has it) or a function of a turn; turns without one get -1.
+        out of every statistic and named in ``excluded``. ``anchor``: what makes two turns comparable: one of
+        :data:`agentrl.trainers.credit.anchors.ANCHORS` or a function of a turn; turns without one get -1.
         """
-        key = anchor_key(anchor)
         kept: list[tuple[Group, Trajectory]] = []
         excluded: dict[str, str] = {}
         for group in groups:
@@ -146,7 +145,7 @@ class TurnTable:
             ended=[t.stop.value for _, t in kept],
             reward=[turn.reward for turn in turns],
             valid=[turn.valid for turn in turns],
-            anchor=[key(turn) for turn in turns],
+            anchor=anchors_of([t for _, t in kept], anchor),
             action=[action_of(turn) for turn in turns],
             observation=[text_of(turn.observation) for turn in turns],
             tokens=[len(turn.completion_ids) for turn in turns],
@@ -159,6 +158,7 @@ class TurnTable:
             branch_turn=[t.branch_turn or 0 for _, t in kept],
             rewards=reward_totals([t for _, t in kept]),
             excluded=excluded,
+            privileged=anchor == "privileged",
         )
 
     @classmethod
@@ -182,6 +182,7 @@ class TurnTable:
         scores: Mapping[str, npt.ArrayLike] | None = None,
         observation: Sequence[str] | None = None,
         excluded: Mapping[str, str] | None = None,
+        privileged: bool = False,
         **columns: Any,
     ) -> TurnTable:
         """A table from columns in any order of trajectories: ``ids, group, length ...`` [M], the rest [N].
@@ -245,6 +246,7 @@ class TurnTable:
             texts=tuple(str(text) for text in texts),
             task_names=tuple(str(name) for name in names),
             excluded=dict(excluded or {}),
+            privileged=privileged,
             **given,
         )
 

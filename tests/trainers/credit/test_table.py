@@ -84,7 +84,7 @@ def test_anchors_by_choice() -> None:
     episodes = [group("g", trajectory("a", turn("s"), turn("t")), trajectory("b", turn("s")))]
     assert TurnTable.from_groups(episodes, "observation").anchor.tolist() == [0, 1, 0]
     assert TurnTable.from_groups(episodes, lambda t: len(t.observation)).anchor.tolist() == [0, 0, 0]
-    with pytest.raises(UserError, match="anchor must be"):
+    with pytest.raises(UserError, match="unknown anchor 'state'; did you mean 'state_key'"):
         TurnTable.from_groups(episodes, "state")
 
 

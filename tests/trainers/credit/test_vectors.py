@@ -81,8 +81,12 @@ def test_gdpo_does_not_depend_on_the_scale_of_a_reward(times: float, plus: float
 def test_gdpo_says_what_is_missing() -> None:
     with pytest.raises(UserError, match="gdpo needs rewards by name, and the table has none"):
         assign(of_outcomes([[0.0, 1.0]]), credit="gdpo")
-    with pytest.raises(UserError, match="unknown reward in weights of gdpo 'formt'; did you mean 'format'"):
-        assign(of_vectors({"format": [0.0] * 4}), credit=[{"gdpo": {"weights": {"formt": 1.0}}}])
+    late = assign(
+        of_vectors({"format": [0.0, 1.0, 0.0, 0.0]}), credit=[{"gdpo": {"weights": {"format": 1, "late": 2}}}]
+    )
+    np.testing.assert_array_equal(late.advantages, assign(late.table, credit="gdpo").advantages)
+    assert late.diagnostics["earned_late"] == 0.0
+    assert late.diagnostics["earned_format"] == 0.25
 
 
 def test_step_grpo_compares_equal_turns() -> None:
