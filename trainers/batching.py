@@ -6,7 +6,7 @@ Whatever the layout (padded, packed, later a trie), a batch ends in flat rows: l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,11 @@ LOGITS_PER_CHUNK = 1 << 25  # tokens x vocabulary that are held at once
 
 @dataclass(slots=True)
 class Sample:
-    """One segment with what the loss needs. All arrays are [L]; ``weight`` is 0 where nothing is trained."""
+    """One segment with what the loss needs. All arrays are [L]; ``weight`` is 0 where nothing is trained.
+
+    ``columns``: what only some losses want, by name: "sampler" (logprobs of the policy that sampled, where
+    ``old_logprobs`` are others), "success", "group", "step" (of the episode), and what scorers give.
+    """
 
     ids: IntArray
     weight: FloatArray
@@ -31,18 +35,47 @@ class Sample:
     advantages: FloatArray
     turn: IntArray  # number of the turn in the whole batch, -1 where not sampled
     trajectory: int
+    columns: dict[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Rows:
-    """One row per trained token [n], in the order of the samples it came from."""
+    """One row per trained token [n], in the order of the samples it came from; a sample's rows stand together."""
 
     logprobs: torch.Tensor
     entropies: torch.Tensor
     old_logprobs: torch.Tensor
     advantages: torch.Tensor
     weight: torch.Tensor
-    reference: torch.Tensor | None = None
+    sample: torch.Tensor  # which of these rows' samples, from 0
+    columns: dict[str, torch.Tensor] = field(default_factory=dict)
+    step: int = 0  # optimiser steps done
+    state: dict[str, Any] = field(default_factory=dict)  # a loss's memory, saved with checkpoints
+
+    @property
+    def ratio(self) -> torch.Tensor:
+        return torch.exp(self.logprobs - self.old_logprobs)
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Sums of ``values`` [n] over each sample [samples]."""
+        count = int(self.sample.max()) + 1 if len(self.sample) else 0
+        return torch.zeros(count, dtype=values.dtype, device=values.device).index_add(0, self.sample, values)
+
+    def mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Means of ``values`` [n] over each sample [samples]."""
+        return self.total(values) / self.total(torch.ones_like(values))
+
+    @staticmethod
+    def join(parts: Sequence[Rows]) -> Rows:
+        """Rows of several batches as one."""
+        first, sample, offset = parts[0], [], 0
+        for rows in parts:
+            sample.append(rows.sample + offset)
+            offset += int(rows.sample.max()) + 1 if len(rows.sample) else 0
+        plain = ("logprobs", "entropies", "old_logprobs", "advantages", "weight")
+        joined = {name: torch.cat([getattr(rows, name) for rows in parts]) for name in plain}
+        columns = {name: torch.cat([rows.columns[name] for rows in parts]) for name in first.columns}
+        return Rows(**joined, sample=torch.cat(sample), columns=columns, step=first.step, state=first.state)
 
 
 @dataclass(slots=True)
@@ -54,12 +87,12 @@ class Batch:
     mask: torch.Tensor | None  # additive [B, 1, W, W]; None: plain causal
     at: torch.Tensor
     targets: torch.Tensor
-    old_logprobs: torch.Tensor
-    advantages: torch.Tensor
-    weight: torch.Tensor
+    given: Rows  # all but logprobs and entropies, which are empty
+    placed: list[tuple[Sample, npt.NDArray[np.int64]]]  # whose rows these are, and where in the sample each stands
     tokens: int  # ids that are not padding
 
-    def forward(self, model: Any, temperature: float = 1.0, reference: torch.Tensor | None = None) -> Rows:
+    def forward(self, model: Any, temperature: float = 1.0, entropy_gradient: bool = False) -> Rows:
+        """Rows with the model's logprobs and entropies; the entropies carry a gradient only where asked."""
         parameter = next(model.parameters())
         device, mask = parameter.device, self.mask
         if mask is not None:
@@ -74,14 +107,17 @@ class Batch:
             use_cache=False,
         )[0]
         hidden = hidden.flatten(0, 1)[self.at.to(device)]
-        logprobs, entropies = token_logprobs(model, hidden, self.targets.to(device), temperature)
-        return Rows(
-            logprobs,
-            entropies,
-            self.old_logprobs.to(device),
-            self.advantages.to(device),
-            self.weight.to(device),
-            reference,
+        logprobs, entropies = token_logprobs(model, hidden, self.targets.to(device), temperature, entropy_gradient)
+        given = self.given
+        return replace(
+            given,
+            logprobs=logprobs,
+            entropies=entropies,
+            old_logprobs=given.old_logprobs.to(device),
+            advantages=given.advantages.to(device),
+            weight=given.weight.to(device),
+            sample=given.sample.to(device),
+            columns={name: column.to(device) for name, column in given.columns.items()},
         )
 
 
@@ -120,7 +156,7 @@ BATCHERS: dict[str, Batcher] = {"padded": padded, "packed": packed}
 
 
 def token_logprobs(
-    model: Any, hidden: torch.Tensor, targets: torch.Tensor, temperature: float
+    model: Any, hidden: torch.Tensor, targets: torch.Tensor, temperature: float, entropy_gradient: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Natural-log probabilities [n] of ``targets`` [n] at the temperature, and entropies [n], from hidden [n, H].
 
@@ -131,7 +167,8 @@ def token_logprobs(
     def one(h: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = head_logits(model, h)
         logp = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature, -1)
-        entropy = -(logp.detach().exp() * logp.detach()).sum(-1)
+        seen = logp if entropy_gradient else logp.detach()
+        entropy = -(seen.exp() * seen).sum(-1)
         return logp.gather(-1, t[:, None])[:, 0], entropy
 
     size = max(1, LOGITS_PER_CHUNK // model.config.get_text_config().vocab_size)
@@ -148,12 +185,20 @@ def samples_of(
     trajectories: Sequence[Trajectory], advantages: npt.NDArray[np.float64], first_turn: Sequence[int]
 ) -> list[Sample]:
     """One sample a segment. ``advantages`` is per turn of the batch; a trajectory's turns start at ``first_turn``."""
+    groups: dict[str, int] = {}
     samples = []
     for index, (trajectory, first) in enumerate(zip(trajectories, first_turn, strict=True)):
+        group = groups.setdefault(trajectory.group, len(groups))
         for segment in trajectory.segments():
             turn = np.where(segment.sampled, segment.turn + first, -1).astype(np.int32)
             gain = np.where(turn >= 0, advantages[np.maximum(turn, 0)], 0.0).astype(np.float32)
-            samples.append(Sample(segment.ids, segment.sampled.astype(np.float32), segment.logprobs, gain, turn, index))
+            columns = {
+                "success": np.full(len(turn), trajectory.success, np.float32),
+                "group": np.full(len(turn), group, np.float32),
+                "step": segment.turn.astype(np.float32),
+            }
+            weight = segment.sampled.astype(np.float32)
+            samples.append(Sample(segment.ids, weight, segment.logprobs, gain, turn, index, columns))
     return samples
 
 
@@ -184,28 +229,37 @@ def _batch(
     placed: Iterable[tuple[int, Sample]],
 ) -> Batch:
     """``placed``: where each sample's first token stands in the flat ids."""
-    at, targets, old, gain, weight = [], [], [], [], []
-    total = 0
+    at, found = [], []
     for start, sample in placed:
         where = np.flatnonzero(sample.weight[1:]) + 1  # a first token has nothing to be predicted from
         at.append(start + where - 1)
-        targets.append(sample.ids[where])
-        old.append(sample.old_logprobs[where])
-        gain.append(sample.advantages[where])
-        weight.append(sample.weight[where])
-        total += len(sample.ids)
+        found.append((sample, where))
 
-    def tensor(parts: Sequence[npt.NDArray[Any]], dtype: torch.dtype) -> torch.Tensor:
+    def tensor(arrays: Iterable[npt.NDArray[Any]], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        parts = [array[where] for array, (_, where) in zip(arrays, found, strict=True)]
         return torch.from_numpy(np.concatenate(parts)).to(dtype)
 
+    samples = [sample for sample, _ in found]
+    columns = {name: tensor(s.columns[name] for s in samples) for name in samples[0].columns}
+    old = tensor(s.old_logprobs for s in samples)
+    columns.setdefault("sampler", old)
+    nothing = torch.zeros(0)
+    given = Rows(
+        nothing,
+        nothing,
+        old,
+        tensor(s.advantages for s in samples),
+        tensor(s.weight for s in samples),
+        torch.from_numpy(np.repeat(np.arange(len(found)), [len(where) for _, where in found])),
+        columns,
+    )
     return Batch(
         torch.from_numpy(ids),
         None if positions is None else torch.from_numpy(positions),
         mask,
-        tensor(at, torch.int64),
-        tensor(targets, torch.int64),
-        tensor(old, torch.float32),
-        tensor(gain, torch.float32),
-        tensor(weight, torch.float32),
-        total,
+        torch.from_numpy(np.concatenate(at)),
+        tensor((s.ids for s in samples), torch.int64),
+        given,
+        found,
+        sum(len(s.ids) for s in samples),
     )

@@ -27,6 +27,7 @@ from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.trainers import checkpoint, credit
 from agentrl.trainers.iteration import Iteration
+from agentrl.trainers.losses.objective import objective
 from agentrl.trainers.models import parameters
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe, validate
@@ -100,6 +101,7 @@ class Training:
         plan = credit.plan(recipe.rewards, recipe.credit)  # names and options are wrong before anything is loaded
         credit.anchor_key(recipe.anchor)
         sampling = Sampling.of(recipe.rollout, recipe.seed)
+        needs = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms).runnable().needs
         tasks = self._tasks()
         suite = (
             suites.load(recipe.suite or f"{registry.resolve(recipe.env).spec.id}:unseen", kwargs=recipe.kwargs)
@@ -122,9 +124,12 @@ class Training:
             agent = self._agent(where)
             slots = min(recipe.rollout.concurrency, 1024)
             policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
-            reference = load_model(locate(recipe.policy.path))[0].requires_grad_(False) if recipe.loss.kl else None
+            reference = None
+            if "reference" in needs:
+                reference = load_model(locate(recipe.policy.path))[0].requires_grad_(False)
         learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference)
-        say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe)}")
+        copies = 5 if reference is None else 6  # two of the weights, gradient, two moments; the reference
+        say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
         for line in probe_template(tokenizer):
             say(f"note: {line}")
         sampling.vocabulary = len(tokenizer)
@@ -269,11 +274,11 @@ def _collapsed(history: Sequence[float]) -> str | None:
     return None
 
 
-def _memory(model: Any, recipe: Recipe) -> str:
+def _memory(model: Any, recipe: Recipe, copies: int) -> str:
     """What the run will hold at most, roughly."""
     n = parameters(model)
     config = model.config.get_text_config()
-    weights = n * 4 * (5 + (1 if recipe.loss.kl else 0))  # two copies, gradient, two moments
+    weights = n * 4 * copies
     hidden = recipe.optim.positions * config.hidden_size * config.num_hidden_layers * 4 * 16
     total = weights + hidden + (1 << 25) * 12
     return f"about {math.ceil(total / 2**20)} MiB at the peak of an update"

@@ -38,12 +38,14 @@ class RolloutConfig(_Part):
 
 
 class LossConfig(_Part):
-    clip_low: float = Field(0.2, gt=0)
-    clip_high: float = Field(0.2, gt=0)
-    dual: float | None = Field(3.0, gt=1, description="dual clip for negative advantages; none: off")
+    """``agentrl losses list`` says what there is: policy loss x corrections + terms."""
+
+    policy: str | dict[str, Any] = Field("ppo", description="a policy loss, with its options")
+    corrections: list[str | dict[str, Any]] = Field(default_factory=list, description="factors for stale samples")
+    terms: list[str | dict[str, Any]] = Field(default_factory=list, description="further terms, each with a weight")
+    old: Literal["sampler", "recompute"] = Field("sampler", description="whose logprobs the ratio is taken to")
     aggregate: Literal["token", "turn", "sequence", "sequence-sum"] = Field("token", description="what counts equally")
     constant: float = Field(256.0, gt=0, description="divisor of sequence-sum (Dr.GRPO), in tokens")
-    kl: float = Field(0.0, ge=0, description="weight of the k3 KL to the starting policy")
     max_logprob_gap: float = Field(0.05, gt=0, description="mean |sampler - trainer| logprob above which a run stops")
 
 

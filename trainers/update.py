@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,14 @@ from torch import nn
 from agentrl.errors import UserError
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
-from agentrl.trainers.losses.ppo import kl_k3, ppo_clip
+from agentrl.trainers.losses.objective import Objective, effective_share, objective
 from agentrl.trainers.optimizer import Optimizer
 from agentrl.trainers.recipe import LossConfig, OptimConfig
 
 
 @dataclass
 class Learner:
-    """Owns the trained weights and the optimiser. ``reference`` is a frozen copy where a KL term wants one."""
+    """Owns the trained weights and the optimiser. ``reference`` is a frozen copy where a term wants one."""
 
     model: nn.Module
     optim: OptimConfig
@@ -29,10 +29,15 @@ class Learner:
     reference: nn.Module | None = None
     steps: int = 0
     rate: float = 1.0
+    objective: Objective = field(init=False)
     optimizer: Optimizer = field(init=False)
+    memory: dict[str, Any] = field(default_factory=dict)  # of losses that remember something
 
     def __post_init__(self) -> None:
         self.model.train()
+        self.objective = objective(self.loss.policy, self.loss.corrections, self.loss.terms)
+        if "reference" in self.objective.needs and self.reference is None:
+            raise UserError("a term of the loss needs the reference policy, and the learner was given none")
         self.optimizer = Optimizer(
             self.model, self.optim.lr, muon=self.optim.muon, weight_decay=self.optim.weight_decay
         )
@@ -48,6 +53,8 @@ class Learner:
         sums: dict[str, float] = {}
         gap: dict[str, float] = {}
         minibatches = 0
+        if self.loss.old == "recompute":
+            gap = self._recompute(samples)
         for _ in range(self.optim.epochs):
             for part in np.array_split(rng.permutation(owners), self.optim.minibatches):
                 chosen = [s for s in samples if s.trajectory in set(part.tolist())]
@@ -56,74 +63,85 @@ class Learner:
                 set_weights(chosen, self.loss.aggregate, self.loss.constant)
                 metrics, gaps = self._step(chosen)
                 if not gap:  # before the first step the weights are those that sampled
-                    gap = _gap(gaps)
-                    self._check(gap)
+                    gap = self._checked(gaps)
                 for key, value in metrics.items():
                     sums[key] = sums.get(key, 0.0) + value
                 minibatches += 1
         return {key: value / max(1, minibatches) for key, value in sums.items()} | gap
 
     def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps}
+        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "memory": self.memory}
 
     def load(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = int(state["steps"])
+        self.memory = dict(state.get("memory", {}))
 
     def _step(self, samples: Sequence[Sample]) -> tuple[dict[str, float], list[np.ndarray]]:
+        batches = BATCHERS[self.optim.batcher](samples, self.optim.positions)
         sums: dict[str, float] = {}
         gaps = []
-        for batch in BATCHERS[self.optim.batcher](samples, self.optim.positions):
-            rows = batch.forward(self.model, self.temperature, self._reference(batch))
-            loss, metrics = self._loss(rows)
-            loss.backward()  # type: ignore[no-untyped-call]
-            gaps.append((rows.logprobs.detach() - rows.old_logprobs).abs().cpu().numpy())
-            for key, value in metrics.items():
-                sums[key] = sums.get(key, 0.0) + value
+        whole = self._whole(batches, sums) if self.objective.whole and len(batches) > 1 else None
+        for i, batch in enumerate(batches):
+            rows = self._rows(batch)
+            gradient = whole[i] if whole else self._gradient(rows, sums)
+            torch.autograd.backward([getattr(rows, name) for name in gradient], list(gradient.values()))
+            gaps.append(_gap(rows))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
         self.optimizer.step(self.rate * min(1.0, (self.steps + 1) / max(1, self.optim.warmup)))
         self.steps += 1
-        return sums | {"grad_norm": float(norm)}, gaps
+        counts = {name: sums.pop(name) for name in ("ratio_sum", "ratio_square_sum", "rows")}
+        return sums | {"effective_sample_share": effective_share(counts), "grad_norm": float(norm)}, gaps
 
-    def _loss(self, rows: Rows) -> tuple[torch.Tensor, dict[str, float]]:
-        token = ppo_clip(
-            rows.logprobs, rows.old_logprobs, rows.advantages, self.loss.clip_low, self.loss.clip_high, self.loss.dual
-        )
-        detached = rows.logprobs.detach()
-        metrics = {
-            "loss": float((rows.weight * token.detach()).sum()),
-            "entropy": float((rows.weight * rows.entropies).sum()),
-            "approx_kl": float((rows.weight * kl_k3(rows.old_logprobs, detached)).sum()),
-            "clip_share": float((rows.weight * self._clipped(rows)).sum()),
-        }
-        if rows.reference is not None:
-            kl = kl_k3(rows.logprobs, rows.reference)
-            metrics["kl_reference"] = float((rows.weight * kl.detach()).sum())
-            token = token + self.loss.kl * kl
-        return (rows.weight * token).sum(), metrics
+    def _rows(self, batch: Batch) -> Rows:
+        rows = batch.forward(self.model, self.temperature, "entropies" in self.objective.needs)
+        if self.reference is not None:
+            with torch.no_grad():
+                rows.columns["reference"] = batch.forward(self.reference, self.temperature).logprobs
+        return replace(rows, step=self.steps, state=self.memory)
 
-    def _clipped(self, rows: Rows) -> torch.Tensor:
-        ratio = torch.exp(rows.logprobs.detach() - rows.old_logprobs)
-        high = (ratio > 1 + self.loss.clip_high) & (rows.advantages > 0)
-        return (high | ((ratio < 1 - self.loss.clip_low) & (rows.advantages < 0))).float()
+    def _gradient(self, rows: Rows, sums: dict[str, float]) -> dict[str, torch.Tensor]:
+        gradient, metrics = self.objective.gradient(rows)
+        for key, value in metrics.items():
+            sums[key] = sums.get(key, 0.0) + value
+        return gradient
 
-    def _reference(self, batch: Batch) -> torch.Tensor | None:
-        if self.reference is None:
-            return None
+    def _whole(self, batches: Sequence[Batch], sums: dict[str, float]) -> list[dict[str, torch.Tensor]]:
+        """Gradients by the rows of each batch for a loss that sees all of them at once: one more forward pass."""
         with torch.no_grad():
-            return batch.forward(self.reference, self.temperature).logprobs
+            parts = [self._rows(batch) for batch in batches]
+        gradient = self._gradient(Rows.join(parts), sums)
+        cut = {name: torch.split(values, [len(rows.weight) for rows in parts]) for name, values in gradient.items()}
+        return [{name: values[i] for name, values in cut.items()} for i in range(len(batches))]
 
-    def _check(self, gap: dict[str, float]) -> None:
+    def _recompute(self, samples: Sequence[Sample]) -> dict[str, float]:
+        """Old logprobs by the trainer's own weights and arithmetic; those of the sampler stay as a column."""
+        gaps = []
+        for batch in BATCHERS[self.optim.batcher](samples, self.optim.positions):
+            with torch.no_grad():
+                rows = batch.forward(self.model, self.temperature)
+            gaps.append(_gap(rows))
+            found = rows.logprobs.float().cpu().numpy()
+            for sample, where in batch.placed:
+                sample.columns.setdefault("sampler", sample.old_logprobs)
+                sample.old_logprobs = sample.old_logprobs.copy()
+                sample.old_logprobs[where], found = found[: len(where)], found[len(where) :]
+        return self._checked(gaps)
+
+    def _checked(self, gaps: Sequence[np.ndarray]) -> dict[str, float]:
+        values = np.concatenate(gaps)
+        gap = {"logprob_gap": float(values.mean()), "logprob_gap_max": float(values.max())}
         if gap["logprob_gap"] > self.loss.max_logprob_gap:
             raise UserError(
                 f"sampler and trainer disagree: mean |logprob gap| {gap['logprob_gap']:.4g} is above "
                 f"loss.max_logprob_gap={self.loss.max_logprob_gap:g}; the policy does not hold the trainer's weights, "
                 "or computes something else with them"
             )
+        return gap
 
 
-def _gap(gaps: Sequence[np.ndarray]) -> dict[str, float]:
-    values = np.concatenate(gaps)
-    return {"logprob_gap": float(values.mean()), "logprob_gap_max": float(values.max())}
+def _gap(rows: Rows) -> np.ndarray:
+    gap: np.ndarray = (rows.logprobs.detach() - rows.columns["sampler"]).abs().cpu().numpy()
+    return gap

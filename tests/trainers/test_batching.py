@@ -20,7 +20,7 @@ from agentrl.errors import UserError
 from agentrl.trainers import batching
 from agentrl.trainers.batching import BATCHERS, Sample, samples_of
 from agentrl.trainers.losses.aggregate import MODES, set_weights
-from agentrl.trainers.losses.ppo import ppo_clip
+from agentrl.trainers.losses.ppo import clip
 from agentrl.types import Task, Trajectory, Turn
 
 V = 64
@@ -99,7 +99,7 @@ def naive(model, sample, temperature=1.0):
 
 
 def loss_of(rows):
-    return (rows.weight * ppo_clip(rows.logprobs, rows.old_logprobs, rows.advantages)).sum()
+    return (rows.weight * clip(rows.ratio, rows.advantages, 0.8, 1.2, 3.0)).sum()
 
 
 def gradient(model, loss):
@@ -118,7 +118,7 @@ def naive_gradient(model, chosen):
         on = np.flatnonzero(s.weight[1:]) + 1
         logprobs = naive(model, s)[0]
         old, gain, weight = (torch.from_numpy(a[on]) for a in (s.old_logprobs, s.advantages, s.weight))
-        total = total + (weight * ppo_clip(logprobs, old, gain)).sum()
+        total = total + (weight * clip(torch.exp(logprobs - old), gain, 0.8, 1.2, 3.0)).sum()
     return gradient(model, total)
 
 

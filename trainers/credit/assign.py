@@ -10,8 +10,9 @@ import numpy as np
 
 from agentrl.errors import UserError
 from agentrl.trainers.credit.diagnostics import diagnose
-from agentrl.trainers.credit.registry import Bound, Spec, bind
+from agentrl.trainers.credit.registry import Bound, bind
 from agentrl.trainers.credit.table import Floats, TurnTable
+from agentrl.trainers.options import Spec
 
 State = dict[str, Any]
 

@@ -18,8 +18,8 @@ from agentrl.errors import UserError, unknown
 from agentrl.store import read
 from agentrl.trainers.credit.assign import Credit, Plan, assign, plan
 from agentrl.trainers.credit.columns import action_of, text_of
-from agentrl.trainers.credit.registry import Spec
 from agentrl.trainers.credit.table import TurnTable
+from agentrl.trainers.options import Spec
 from agentrl.types import Group
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentrl.errors import UserError, unknown
-from agentrl.trainers.credit.registry import ALIASES, Kind, Plugin, Spec, get, names
+from agentrl.trainers.credit.registry import ALIASES, Kind, Plugin, get, names
+from agentrl.trainers.options import Spec, paragraph
 
 KINDS: tuple[Kind, ...] = ("transform", "estimator", "modulator")
 _GROUP = {"singleton": "raw", "zero_tol": 0.0}
@@ -95,7 +96,7 @@ def describe() -> list[dict[str, Any]]:
                     "kind": kind,
                     "needs": sorted({need for plugin in plugins for need in _needs(plugin)}),
                     "formula": " + ".join(p.id for p in plugins) if alias else _doc(first)[0].replace("``", ""),
-                    "source": _source(plugins[-1]),
+                    "source": paragraph(plugins[-1].function, "Source"),
                     "options": {name: _default(p, name) for p in plugins for name in p.option_names},
                 }
             )
@@ -139,17 +140,6 @@ def _preset(preset: str | None, id: str) -> dict[str, Any]:
 
 def _doc(plugin: Plugin) -> list[str]:
     return (inspect.getdoc(plugin.function) or "(no docstring)").splitlines()
-
-
-def _source(plugin: Plugin) -> str:
-    """The paragraph that begins with ``Source:``, as one line; empty where there is none."""
-    lines: list[str] = []
-    for line in _doc(plugin):
-        if lines and not line.strip():
-            break
-        if lines or line.startswith("Source:"):
-            lines.append(line.removeprefix("Source:").strip())
-    return " ".join(lines)
 
 
 def _default(plugin: Plugin, name: str) -> Any:

@@ -11,16 +11,16 @@ None at first; plain data, since it is saved with checkpoints. Keyword-only para
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel
 
 from agentrl.errors import UserError, unknown
 from agentrl.trainers.credit.table import COLUMNS
+from agentrl.trainers.options import Spec, check, home, model_of, read, weight_of
 
 Kind = Literal["transform", "estimator", "modulator"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,8 +111,6 @@ class Bound:
         return result
 
 
-Spec = str | Mapping[str, Mapping[str, Any] | None]
-
 _registered: dict[tuple[Kind, str], Plugin] = {}
 
 
@@ -156,7 +154,7 @@ def bind(spec: Spec, kinds: Sequence[Kind]) -> list[Bound]:
     ``weight`` is an option of every estimator. Raises UserError for an unknown id or option, or a value of the wrong
     type or out of range.
     """
-    id, options = _read(spec)
+    id, options = read(spec, "credit method")
     if id in ALIASES and "estimator" in kinds:
         return _bind_alias(id, options)
     kind = next((kind for kind in kinds if id in names(kind)), None)
@@ -180,30 +178,9 @@ def _bind_alias(id: str, options: dict[str, Any]) -> list[Bound]:
 
 def _bind(plugin: Plugin, options: dict[str, Any]) -> Bound:
     options = dict(options)
-    weight = options.pop("weight", 1.0) if plugin.kind == "estimator" else 1.0
-    if isinstance(weight, bool) or not isinstance(weight, int | float):
-        raise UserError(f"option weight of {plugin.id} must be a number, not {weight!r}")
-    known = plugin.option_names
-    for name in options:
-        if name not in known:
-            raise unknown(f"option of {plugin.id}", name, [*known, *(["weight"] if plugin.kind == "estimator" else [])])
-    try:
-        chosen = plugin.options(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"option {path} of {plugin.id}: {first['msg']}, not {first['input']!r}") from None
-    return Bound(plugin, {name: getattr(chosen, name) for name in known}, float(weight))
-
-
-def _read(spec: Spec) -> tuple[str, dict[str, Any]]:
-    if isinstance(spec, str):
-        return spec, {}
-    if isinstance(spec, Mapping) and len(spec) == 1:
-        [(id, options)] = spec.items()
-        if isinstance(options, Mapping | None):
-            return id, dict(options or {})
-    raise UserError(f"a credit method is written as a name or as one {{name: {{option: value}}}}, not {spec!r}")
+    weighted = plugin.kind == "estimator"
+    weight = weight_of(plugin.id, options) if weighted else 1.0
+    return Bound(plugin, check(plugin.id, plugin.options, options, ["weight"] if weighted else []), weight)
 
 
 def _register(kind: Kind, id: str, needs: Sequence[str], needs_if: Mapping[str, str]) -> Callable[[F], F]:
@@ -213,28 +190,14 @@ def _register(kind: Kind, id: str, needs: Sequence[str], needs_if: Mapping[str, 
 
     def decorate(function: F) -> F:
         before = _registered.get((kind, id))
-        home, taken = _home(function), None
+        place, taken = home(function), None
         if before is not None:
-            taken = _home(before.function)
-        elif id in ALIASES or (id in BUILTIN[kind] and BUILTIN[kind][id].replace(":", ".") != home):
+            taken = home(before.function)
+        elif id in ALIASES or (id in BUILTIN[kind] and BUILTIN[kind][id].replace(":", ".") != place):
             taken = BUILTIN[kind].get(id, "an alias of agentrl")
-        if taken is not None and taken != home:
-            raise UserError(f"the {kind} id {id!r} of {home} is taken by {taken}: choose another")
-        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), dict(needs_if), _options(id, function))
+        if taken is not None and taken != place:
+            raise UserError(f"the {kind} id {id!r} of {place} is taken by {taken}: choose another")
+        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), dict(needs_if), model_of(id, function))
         return function
 
     return decorate
-
-
-def _home(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
-
-
-def _options(id: str, function: Callable[..., Any]) -> type[BaseModel]:
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        p.name: (hints.get(p.name, Any), ... if p.default is p.empty else p.default)
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is p.KEYWORD_ONLY
-    }
-    return create_model(f"{id} options", __config__=ConfigDict(extra="forbid"), **fields)

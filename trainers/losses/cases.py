@@ -10,9 +10,9 @@ import torch
 from agentrl.errors import unknown
 from agentrl.trainers.batching import Sample
 from agentrl.trainers.credit.aepo import entropy_aware
-from agentrl.trainers.losses.aepo import aepo_clip
+from agentrl.trainers.losses.aepo import kept_clip
 from agentrl.trainers.losses.aggregate import set_weights
-from agentrl.trainers.losses.ppo import ppo_clip
+from agentrl.trainers.losses.ppo import clip
 
 # the published names of the aggregations, in ours
 MODES = {
@@ -57,8 +57,9 @@ def aepo_tokens(
         gain = entropy_aware(gain, np.array(entropy, np.float64)[sampled], zero_tol=0.0)
     new = torch.tensor(np.array(logp, np.float64)[sampled], requires_grad=True)
     before = torch.tensor(np.array(old, np.float64)[sampled])
-    clip = aepo_clip if keep_grad else ppo_clip
-    loss = clip(new, before, torch.tensor(gain), lo, hi, c)
+    a = torch.tensor(gain)
+    ratio = torch.exp(new - before)
+    loss = (kept_clip if keep_grad else clip)(ratio, a, 1 - lo, 1 + hi, c)
     (gradient,) = torch.autograd.grad(loss.sum(), new)
 
     def spread(values: np.ndarray) -> np.ndarray:

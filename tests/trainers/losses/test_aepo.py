@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrl.trainers.credit.aepo import entropy_aware
-from agentrl.trainers.losses.aepo import aepo_clip
-from agentrl.trainers.losses.ppo import ppo_clip
+from agentrl.trainers.losses.aepo import kept_clip
+from agentrl.trainers.losses.ppo import clip
 
 numbers = st.floats(-3, 3)
 
@@ -17,10 +17,9 @@ numbers = st.floats(-3, 3)
 @given(numbers, numbers, st.none() | st.floats(1.5, 5))
 def test_the_value_is_ppo_and_the_gradient_survives_above_the_clip(gap: float, gain: float, dual: float | None) -> None:
     gradients = []
-    for loss in (ppo_clip, aepo_clip):
+    for loss in (clip, kept_clip):
         new = torch.tensor([gap], dtype=torch.float64, requires_grad=True)
-        old, a = torch.zeros(1, dtype=torch.float64), torch.tensor([gain], dtype=torch.float64)
-        value = loss(new, old, a, 0.2, 0.28, dual)
+        value = loss(torch.exp(new), torch.tensor([gain], dtype=torch.float64), 0.8, 1.28, dual)
         value.sum().backward()
         gradients.append((float(value.detach()), float(new.grad)))
     (ppo, ppo_slope), (aepo, aepo_slope) = gradients
