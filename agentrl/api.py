@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from agentrl.policies.load import load_policy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.episode import Job
 from agentrl.rollout.limits import Limits
+from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
 from agentrl.types import Group, Task, Trajectory
 
@@ -41,15 +43,39 @@ def collect(
     kwargs: dict[str, Any] | None = None,
     seed: int = 0,
     keep: str = "all",
+    attempts: int = 1,
+    cap: int | None = None,
+    labels: bool = False,
+    beta: float = 0.0,
     plugin: Sequence[str] = (),
     on_done: Callable[[Trajectory], None] | None = None,
 ) -> Path:
     """Play ``episodes`` of each environment (split train) and store them; the folder.
 
     ``noise``: how often the expert acts at random (such turns are marked), or a range that each episode draws from.
-    ``keep="successes"`` drops the rest.
+    ``keep="successes"`` drops the rest. Each task is tried ``attempts`` times in a row, and of those that are kept the
+    ``cap`` shortest stay. ``labels`` stores the expert's action in every turn beside the policy's own, and with
+    probability ``beta`` the expert takes the turn: what DAgger learns from.
     """
-    return _apart(lambda: _collect(envs, policy, episodes, Path(out), noise, kwargs or {}, seed, keep, plugin, on_done))
+    if (cap is not None and cap < 1) or attempts < 1:
+        raise UserError("collect needs at least one attempt, and keeps at least one a task")
+    if beta and not labels:
+        raise UserError("beta is how often the expert acts, which needs labels")
+    return _apart(
+        lambda: _collect(
+            envs,
+            policy,
+            episodes,
+            Path(out),
+            noise,
+            kwargs or {},
+            seed,
+            _Keep(keep == "successes", attempts, cap),
+            Teacher(beta) if labels else None,
+            plugin,
+            on_done,
+        )
+    )
 
 
 def sft(
@@ -159,6 +185,23 @@ def new_folder(name: str) -> Path:
     return next(p for p in (stem, *(Path(f"{stem}-{i}") for i in range(1, 1000))) if not p.exists())
 
 
+@dataclass(frozen=True)
+class _Keep:
+    """Which of a task's attempts are stored."""
+
+    successes: bool = False
+    attempts: int = 1
+    cap: int | None = None
+
+    def __call__(self, played: Sequence[Trajectory]) -> list[Group]:
+        groups: dict[str, list[Trajectory]] = {}
+        for t in played:
+            if t.trusted and (t.success or not self.successes):
+                groups.setdefault(t.group, []).append(t)
+        shortest = (sorted(kept, key=lambda t: (len(t.turns), t.sampled_tokens, t.id)) for kept in groups.values())
+        return [Group(kept[0].task, kept[0].group, kept[: self.cap]) for kept in shortest]
+
+
 def _collect(
     envs: str | Sequence[str],
     name: str,
@@ -167,7 +210,8 @@ def _collect(
     noise: float | tuple[float, float],
     kwargs: dict[str, Any],
     seed: int,
-    keep: str,
+    keep: _Keep,
+    teacher: Teacher | None,
     plugin: Sequence[str],
     on_done: Callable[[Trajectory], None] | None,
 ) -> Path:
@@ -177,7 +221,7 @@ def _collect(
         raise UserError(f"{out} holds trajectories already; choose another folder")
     loaded = load_policy(name, noise=noise)
     taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else AgentConfig()
-    rollout = Rollout(loaded.policy, taught, Limits(), deterministic=True)
+    rollout = Rollout(loaded.policy, taught, Limits(), deterministic=True, teacher=teacher)
     try:
         for number, env in enumerate([envs] if isinstance(envs, str) else envs):
             found = registry.resolve(env)
@@ -185,14 +229,15 @@ def _collect(
             asyncio.run(preflight(Task(found.spec.id, ids[0], tuple(sorted(kwargs.items())))))
             jobs = []
             for i in range(episodes):
-                task = Task(found.spec.id, ids[i % len(ids)], tuple(sorted(kwargs.items())))
-                turn, key = i // len(ids), f"{number}-{i:06d}"
-                jobs.append(Job(key, task, derive(seed, "collect", task.key, turn), group=key, key=(number, i)))
-            for start in range(0, episodes, COLLECT_CHUNK):
-                played = asyncio.run(rollout.run(jobs[start : start + COLLECT_CHUNK], on_done, retries=1))
-                kept = [t for t in played if t.trusted and (keep == "all" or t.success)]
-                groups = [Group(t.task, t.group, [t]) for t in kept]
-                store.write(out, f"{number:02d}-{start:07d}", groups)
+                place, attempt = divmod(i, keep.attempts)
+                task = Task(found.spec.id, ids[place % len(ids)], tuple(sorted(kwargs.items())))
+                turn = place // len(ids) * keep.attempts + attempt
+                group, key = f"{number}-{i - attempt:06d}", f"{number}-{i:06d}"
+                jobs.append(Job(key, task, derive(seed, "collect", task.key, turn), group=group, key=(number, i)))
+            chunk = max(1, COLLECT_CHUNK // keep.attempts) * keep.attempts
+            for start in range(0, episodes, chunk):
+                played = asyncio.run(rollout.run(jobs[start : start + chunk], on_done, retries=1))
+                store.write(out, f"{number:02d}-{start:07d}", keep(played))
     finally:
         rollout.close()
     (out / "plugins.txt").write_text("".join(f"{p}\n" for p in plugins.loaded()))
@@ -219,7 +264,7 @@ def _sft(
         registry.resolve(data)
         folders = [out.parent / f"{out.name}-demos"]
         if not (folders[0].exists() and any(folders[0].glob("*.parquet"))):
-            _collect(data, "expert", episodes, folders[0], noise, {}, 0, "all", (), None)
+            _collect(data, "expert", episodes, folders[0], noise, {}, 0, _Keep(), None, (), None)
     for folder in folders:
         known = folder / "plugins.txt"
         for plugin in known.read_text().splitlines() if known.exists() else ():

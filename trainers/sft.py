@@ -1,6 +1,7 @@
 """Supervised fine-tuning on stored trajectories, from scratch or of any model: behaviour cloning.
 
 What was acted is learnt, but for actions that meant nothing, which carry no loss at all; noise can be left out too.
+Where turns are labelled with an expert's action, that is learnt and nothing else, in the context of what was done.
 For a model from scratch the observations carry a small loss: predicting the world is how it learns to copy names.
 """
 
@@ -19,9 +20,10 @@ from torch import nn
 from agentrl.agents.chat import AgentConfig, ChatAgent, format_for
 from agentrl.agents.formats import Tools
 from agentrl.errors import UserError
+from agentrl.rollout.teacher import label_of
 from agentrl.trainers.batching import Sample, padded
 from agentrl.trainers.optimizer import Optimizer
-from agentrl.types import Trajectory
+from agentrl.types import Trajectory, Turn
 
 
 class SFTConfig(BaseModel):
@@ -47,29 +49,44 @@ class Transcripts:
     config: SFTConfig
 
     def samples(self, trajectories: Sequence[Trajectory]) -> list[Sample]:
-        return [sample for t in trajectories for sample in self._of(t)]
+        made = [sample for t in trajectories for sample in self._of(t)]
+        return [sample for sample in made if sample.weight[1:].any()]
 
     def _of(self, trajectory: Trajectory) -> list[Sample]:
         agent = self.agents[trajectory.task.env]
         chat = agent.start()
+        labelled = any(label_of(turn) is not None for turn in trajectory.turns)
         samples: list[Sample] = []
         ids: list[int] = []
         weight: list[float] = []
         observed = self.config.observation_weight
         for turn in trajectory.turns:
-            if turn.action is None:
+            if turn.action is None and not turn.text:
                 continue
-            prompt = chat.prompt(turn.observation).tolist()
-            completion, text = agent.written(turn.action)
+            prompt = chat.prompt(turn.info.get("shown", turn.observation)).tolist()
+            completion, text = self._said(agent, turn, prompt)
             if prompt[: len(ids)] != ids:
                 samples.append(_sample(ids, weight))
                 ids, weight = [], []
-            skip = not turn.valid or (self.config.skip_noise and turn.info.get("noise"))
-            loss = 0.0 if skip else 1.0
-            weight += [observed] * (len(prompt) - len(ids)) + [loss] * len(completion)
+            learnt = turn.valid and not (self.config.skip_noise and turn.info.get("noise"))
+            if labelled:
+                label = label_of(turn)
+                answer = None if label is None else agent.written(label)[0]
+                learnt = completion == answer
+                if answer is not None and not learnt:  # a reply beside the one that was given
+                    samples.append(_sample(prompt + answer, [0.0] * len(prompt) + [1.0] * len(answer)))
+            weight += [observed] * (len(prompt) - len(ids)) + [float(learnt)] * len(completion)
             ids = prompt + completion
             chat.reply(np.asarray(completion, np.int32), text)
         return [*samples, _sample(ids, weight)]
+
+    def _said(self, agent: ChatAgent, turn: Turn, prompt: list[int]) -> tuple[list[int], str]:
+        """Ids and text of a reply: as it was sampled where this agent would have asked the same, else anew."""
+        if len(turn.completion_ids) and turn.prompt_ids.tolist() == prompt:
+            return turn.completion_ids.tolist(), turn.text
+        if turn.action is not None:
+            return agent.written(turn.action)
+        return agent.encode(turn.text) + ([] if agent.end_id is None else [agent.end_id]), turn.text
 
 
 def _sample(ids: list[int], weight: list[float]) -> Sample:

@@ -18,6 +18,12 @@ def collect(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trajectories.")] = Path("demos"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of the environment: size=tiny.")] = None,
     keep: Annotated[str, typer.Option(help="all | successes")] = "all",
+    attempts: Annotated[int, typer.Option("-k", min=1, help="Tries of each task, one after the other.")] = 1,
+    cap: Annotated[
+        int | None, typer.Option(min=1, help="Keep at most so many of a task's tries, the shortest.")
+    ] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="Store what the expert would do in every turn.")] = False,
+    beta: Annotated[float, typer.Option(min=0, max=1, help="With --labels: how often the expert acts itself.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
 ) -> None:
@@ -28,6 +34,10 @@ def collect(
         agentrl collect agentrl/Household-v0 --set size=tiny+small --noise 0.3 -n 2000 -o demos/
 
         agentrl collect guess.py:Guess-v0 --policy expert -n 1000 -o demos/guess
+
+        agentrl collect agentrl/Household-v0 --policy small -k 8 -n 4000 --keep successes --cap 2 -o demos/own
+
+        agentrl collect agentrl/Household-v0 --policy small --labels -n 1000 -o demos/dagger
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -60,6 +70,10 @@ def collect(
             kwargs=keywords(set_ or []),
             seed=seed,
             keep=keep,
+            attempts=attempts,
+            cap=cap,
+            labels=labels,
+            beta=beta,
             plugin=plugin or (),
             on_done=count,
         )

@@ -21,6 +21,7 @@ from agentrl.rollout.pool import EnvPool
 from agentrl.rollout.siblings import Siblings
 from agentrl.rollout.status import Status
 from agentrl.rollout.stem import Stem
+from agentrl.rollout.teacher import Teacher
 from agentrl.types import StopReason, Task, Trajectory
 
 
@@ -34,6 +35,8 @@ class Rollout:
     With ``deterministic`` the policy waits at every step until all running episodes have asked: batches, and so
     weights, are then the same bit for bit from run to run on one machine and thread count.
 
+    A ``teacher`` says in every turn what the environment's expert would do.
+
     ``failures`` counts every try that infrastructure broke, by ``reason/where``. ``say`` is given a line every few
     seconds; episodes that are stuck are named on stderr in any case.
     """
@@ -45,6 +48,7 @@ class Rollout:
     deterministic: bool = True
     workers: int = 0
     keep_states: bool = False
+    teacher: Teacher | None = None
     recycle: int | None = None
     say: Callable[[str], None] | None = None
     failures: dict[str, int] = field(default_factory=dict, init=False)
@@ -170,7 +174,7 @@ class Rollout:
             return trajectory
         try:
             agent, state = self._agent((job.task.env, job.task.kwargs), env), self._state(job.stem)
-            episode = Episode(job, env, self.policy, agent, self.limits, state, self.keep_states)
+            episode = Episode(job, env, self.policy, agent, self.limits, state, self.keep_states, self.teacher)
             self.live[job.id] = episode
             trajectory = await episode.play()
         except BaseException:  # cancelled, or the user must mend something

@@ -21,6 +21,7 @@ from agentrl.policies.base import Policy, Request, ScriptedPolicy, ScriptedTurn
 from agentrl.rollout.failure import Stop, blaming
 from agentrl.rollout.limits import Limits
 from agentrl.rollout.stem import Stem, re_execute
+from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
 from agentrl.types import Action, Observation, StopReason, Task, Trajectory, Turn
 
@@ -61,6 +62,7 @@ class Episode:
     limits: Limits
     state: Snapshot | None = None
     keep: bool = False
+    teacher: Teacher | None = None
     states: dict[int, Snapshot] = field(default_factory=dict, init=False)
     trace: str | None = field(default=None, init=False)  # the traceback, where infrastructure failed
     turn: int = field(default=0, init=False)  # where it is, for those who watch
@@ -96,13 +98,17 @@ class Episode:
             self.turn = len(trajectory.turns)
             self._now("policy")
             turn = Turn(observation, state_key=key, policy=self.policy.name, info=told)
+            label = None if self.teacher is None else await self._label(self.teacher, turn)
             if chat is not None and self.agent is not None:
                 shown = await self._with_admissible(observation)
                 if shown is not observation:
                     turn.info["shown"] = shown
                 if stem is not None and stem.token and len(trajectory.turns) == stem.turn:
                     stem.begin(turn)
-                await self._sample(turn, chat, shown, len(trajectory.turns), spent)
+                if label is not None and self.teacher is not None and self.teacher.acts(job.seed, self.turn):
+                    self._demonstrate(turn, chat, shown, label)
+                else:
+                    await self._sample(turn, chat, shown, self.turn, spent)
                 spent += len(turn.completion_ids)
             else:
                 await self._script(turn, rng, len(trajectory.turns))
@@ -143,6 +149,17 @@ class Episode:
                 raise Stop(StopReason.REPLAY_DIVERGED, f"{stem.trajectory.id}, {difference}"[:500])
         trajectory.info["restored"] = "replay" if state is None else "snapshot"
         return stem.observation
+
+    async def _label(self, teacher: Teacher, turn: Turn) -> Action:
+        return await self._env(lambda: teacher.label(self.env, turn), "expert")
+
+    def _demonstrate(self, turn: Turn, chat: Any, shown: Observation, action: Action) -> None:
+        """The expert takes the turn: its reply is no sample of the policy's, so it has no tokens."""
+        assert self.agent is not None
+        chat.prompt(shown)
+        ids, text = self.agent.written(action)
+        chat.reply(np.asarray(ids, np.int32), text)
+        turn.action, turn.policy, turn.trainable = action, "expert", False
 
     async def _sample(self, turn: Turn, chat: Any, shown: Observation, index: int, spent: int) -> None:
         """``turn`` may hold the beginning of its reply already."""

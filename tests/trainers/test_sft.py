@@ -123,3 +123,45 @@ def test_the_same_seed_gives_the_same_weights_and_micro_batches_do_not_matter(to
     assert torch.equal(first, fitted())
     assert not torch.equal(first, fitted(seed=2))
     assert (first - fitted(positions=64)).abs().max() < 2e-3  # Adam's first steps turn rounding into signs
+
+
+def sampled(tokenizer, agent, replies, labels, system=None):
+    """What a policy that wrote ``replies`` itself would have left behind, with the expert's answers."""
+    chat = agent.start()
+    turns = []
+    for index, (reply, label) in enumerate(zip(replies, labels, strict=True)):
+        ids = np.asarray(agent.encode(reply), np.int32)
+        turn = Turn(f"see {index}", prompt_ids=chat.prompt(f"see {index}"), text=reply, info={"label": label})
+        turn.completion_ids, turn.logprobs, turn.entropies = ids, np.zeros(len(ids)), np.zeros(len(ids))
+        turn.versions, turn.valid = [(0, 0)], reply.startswith("<action>")
+        turn.action = reply[8:-9] if turn.valid else None
+        turn.__post_init__()
+        chat.reply(ids, reply)
+        turns.append(turn)
+    return Trajectory("t", Task("E-v0", 0), 0, turns)
+
+
+def test_labels_are_learnt_after_what_the_policy_itself_did(tokenizer):
+    agent = ChatAgent(tokenizer, AgentConfig(), *WORLDS["E-v0"])
+    replies = ["<action>look</action>", "<act nonsense", "<action>go desk</action>"]
+    played = sampled(tokenizer, agent, replies, ["look", "go shelf", "look"])
+    first, second, whole = samples(tokenizer, [played])
+    assert learnt(tokenizer, whole) == "<action>look</action>"  # where it did what the expert would have done
+    assert [learnt(tokenizer, s) for s in (first, second)] == ["<action>go shelf</action>", "<action>look</action>"]
+    for s, turn in zip((first, second), played.turns[1:], strict=True):
+        n = len(turn.prompt_ids)
+        assert s.ids[:n].tolist() == turn.prompt_ids.tolist()  # id for id what the policy saw
+        assert not s.weight[:n].any()
+    assert "<act nonsense" in tokenizer.decode(second.ids)
+    assert whole.ids.tolist() == [*played.turns[-1].prompt_ids, *played.turns[-1].completion_ids]
+
+
+def test_what_a_policy_sampled_is_learnt_as_it_was_sampled(tokenizer):
+    agent = ChatAgent(tokenizer, AgentConfig(), *WORLDS["E-v0"])
+    played = sampled(tokenizer, agent, ["<action>go  desk</action>"], [None])
+    (s,) = samples(tokenizer, [played])
+    assert learnt(tokenizer, s) == "<action>go  desk</action>"
+    other = AgentConfig(system="Be brief.")  # an agent that asks otherwise says the same action in its own words
+    played.turns[0].action = "go desk"
+    (s,) = samples(tokenizer, [played], agent=other)
+    assert learnt(tokenizer, s) == "<action>go desk</action>"
