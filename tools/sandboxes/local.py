@@ -1,0 +1,179 @@
+"""The ``local`` sandbox: bubblewrap, resource limits and a seccomp filter; no daemon, no image.
+
+Inside there is the system's ``/usr`` and the Python that runs agentrl, both read-only and without site-packages, an
+empty ``/tmp`` that the disk limit bounds, and no network. Works for root and for ordinary users (user namespaces).
+Started by root, a session runs as a user id of its own: the kernel counts processes per user, and for root not at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from agentrl.errors import UserError
+from agentrl.tools.sandboxes import guest, seccomp
+from agentrl.tools.sandboxes.base import Limits
+from agentrl.tools.sandboxes.session import GuestSession
+
+# Each can be left out by a test that shows what it is for.
+LAYERS = frozenset({"files", "pids", "network", "ipc", "user", "seccomp", "environment", "limits"})
+_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",  # the same code prints the same
+    "MALLOC_ARENA_MAX": "1",  # an arena reserves 64 MB of the memory limit
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_NOBODY = 65534
+_OWN_USERS = 1 << 30  # above the ids that people and containers are given
+
+
+class Local:
+    """``Local().open(Limits())``. ``unconfined`` runs code as the user that runs agentrl, with its files and network."""
+
+    def __init__(self, *, unconfined: bool = False, layers: Iterable[str] = LAYERS) -> None:
+        self.unconfined = unconfined
+        self.layers = frozenset(layers)
+
+    def open(self, limits: Limits) -> GuestSession:
+        if not self.unconfined:
+            _require_bubblewrap()
+        return GuestSession(lambda: self._launch(limits), limits)
+
+    def _launch(self, limits: Limits) -> _Process:
+        return _spawner(os.getpid()).submit(self._spawn, limits).result()
+
+    def _spawn(self, limits: Limits) -> _Process:
+        own_user = os.geteuid() == 0 and not self.unconfined and "user" in self.layers
+        uid = _OWN_USERS + (os.getpid() % 2**21 << 8) + next(_numbers) % 256 if own_user else None
+        config = {**asdict(limits), "uid": uid, "tied": not self.unconfined}
+        if "limits" not in self.layers:
+            config |= {"memory": None, "processes": None}
+        python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+        command = [python, "-s", "-S", guest.__file__, json.dumps(config)]
+        if self.unconfined:
+            return _Process(command, _ENVIRONMENT, (), folder=True)
+        with tempfile.TemporaryFile() as filter_file:
+            filter_file.write(seccomp.program())
+            filter_file.seek(0)
+            wrapped = [*self._bubblewrap(limits, filter_file.fileno()), *command]
+            environment = _ENVIRONMENT if "environment" in self.layers else {**os.environ, **_ENVIRONMENT}
+            return _Process(wrapped, environment, (filter_file.fileno(),))
+
+    def _bubblewrap(self, limits: Limits, filter_fd: int) -> list[str]:
+        has = self.layers.__contains__
+        options = ["bwrap", "--die-with-parent", "--new-session", "--unshare-uts", "--cap-drop", "ALL"]
+        if os.geteuid() == 0:
+            options += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        else:
+            options += ["--unshare-user", "--disable-userns", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
+        options += ["--unshare-pid", "--as-pid-1"] if has("pids") else []
+        options += ["--unshare-net"] if has("network") else []
+        options += ["--unshare-ipc"] if has("ipc") else []
+        options += ["--seccomp", str(filter_fd)] if has("seccomp") else []
+        if not has("files"):
+            return [*options, "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+                    "--ro-bind", guest.__file__, guest.__file__, "--chdir", "/tmp"]  # fmt: skip
+        disk = str(limits.disk)
+        return [
+            *options,
+            *_system(),
+            *("--ro-bind", guest.__file__, guest.__file__),
+            *("--proc", "/proc", "--dev", "/dev"),
+            *("--perms", "1777", "--size", disk, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+            *("--perms", "1777", "--size", disk, "--tmpfs", "/tmp", "--chdir", "/tmp"),
+            *("--remount-ro", "/"),
+        ]
+
+
+class _Process:
+    """A started guest and the pipes to it."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], fds: tuple[int, ...], folder: bool = False):
+        self._folder = tempfile.mkdtemp(prefix="agentrl-") if folder else None
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 closed with the process
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            bufsize=0,
+            env=environment,
+            cwd=self._folder or "/",
+            pass_fds=fds,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.stdin, self.stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
+
+    def kill(self) -> None:
+        process = self._process
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, self._stderr):
+            if stream is not None:
+                stream.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def complaint(self) -> str:
+        """What the program said on stderr, shortly."""
+        if self._stderr.closed:
+            return ""
+        self._stderr.seek(0)
+        return " ".join(self._stderr.read(500).decode(errors="replace").split())
+
+
+_numbers = itertools.count()
+
+
+@functools.cache
+def _spawner(_pid: int) -> ThreadPoolExecutor:
+    """One thread that starts all: the kernel takes the end of the starting thread for the end of the parent."""
+    return ThreadPoolExecutor(1, "agentrl-sandbox")
+
+
+@functools.cache
+def _require_bubblewrap() -> None:
+    if not sys.platform.startswith("linux"):
+        raise UserError("the local sandbox needs Linux; use the docker or e2b sandbox here")
+    if shutil.which("bwrap") is None:
+        raise UserError("the local sandbox needs bubblewrap, which is not installed: apt-get install bubblewrap")
+
+
+@functools.cache
+def _system() -> tuple[str, ...]:
+    """Read-only system and Python, with their site-packages hidden: whatever solves the task must not be found there."""
+    options = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "lib", "lib64", "sbin"):
+        path = Path("/", name)
+        if path.is_symlink():
+            options += ["--symlink", os.readlink(path), f"/{name}"]
+        elif path.is_dir():
+            options += ["--ro-bind", f"/{name}", f"/{name}"]
+    prefix = Path(os.path.realpath(sys.base_prefix))
+    if not prefix.is_relative_to("/usr"):
+        options += ["--ro-bind", str(prefix), str(prefix)]
+    for folder in sorted({path for root in ("/usr", str(prefix)) for path in _site_packages(Path(root))}):
+        options += ["--tmpfs", folder, "--remount-ro", folder]
+    return tuple(options)
+
+
+def _site_packages(root: Path) -> list[str]:
+    return [
+        str(path)
+        for pattern in ("lib/python*/*-packages", "local/lib/python*/*-packages")
+        for path in root.glob(pattern)
+        if path.is_dir() and not path.is_symlink()
+    ]
