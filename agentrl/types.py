@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Any, Literal, Required, TypedDict, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,37 @@ IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
 
 
+class Part(TypedDict, total=False):
+    """A piece of a message: ``text``, or an ``image`` (a data URL)."""
+
+    type: Required[Literal["text", "image"]]
+    text: str
+    image: str
+
+
+Content = str | list[Part]
+
+
 class Message(TypedDict, total=False):
     """One chat message, in the shape every chat template understands."""
 
     role: str
-    content: str
+    content: Content
     tool_calls: list[dict[str, Any]]
     name: str
+
+
+def is_part(value: object) -> TypeGuard[Part]:
+    """Whether a value is a content part: its kind, and of that kind the text."""
+    return isinstance(value, dict) and value.get("type") in _PARTS and isinstance(value.get(value["type"]), str)
+
+
+_PARTS = ("text", "image")
+
+
+def text_of(content: Content) -> str:
+    """What there is to read; an image is named only."""
+    return content if isinstance(content, str) else "\n".join(part.get("text", "[image]") for part in content)
 
 
 class ToolCall:

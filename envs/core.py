@@ -106,7 +106,13 @@ class Env(gymnasium.Env[Observation, Action]):
             return call()
         if self._thread is None:  # one thread each: many environments are not safe to move between threads
             self._thread = _Thread(type(self).__name__)
-        return await asyncio.wrap_future(self._thread.submit(call))
+        try:
+            return await asyncio.wrap_future(self._thread.submit(call))
+        except asyncio.CancelledError:  # it may hang: what comes next gets another thread
+            if self._thread is not None:
+                self._thread.end()
+                self._thread = None
+            raise
 
     def _needs_own(self, plain: str, coroutine: str) -> None:
         cls = type(self)

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium
 
-from agentrl.types import Action, Observation, ToolCall
+from agentrl.types import Action, Observation, ToolCall, is_part
 
 
 class Messages(gymnasium.Space[Observation]):
@@ -19,7 +19,7 @@ class Messages(gymnasium.Space[Observation]):
         if isinstance(x, str):
             return True
         return isinstance(x, list) and all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in x
+            isinstance(m, dict) and isinstance(m.get("role"), str) and _is_content(m.get("content")) for m in x
         )
 
     def sample(self, mask: Any = None, probability: Any = None) -> Observation:
@@ -30,6 +30,10 @@ class Messages(gymnasium.Space[Observation]):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Messages)
+
+
+def _is_content(x: Any) -> bool:
+    return isinstance(x, str) or (isinstance(x, list) and bool(x) and all(is_part(part) for part in x))
 
 
 class ActionSpace(gymnasium.Space[Action]):

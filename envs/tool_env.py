@@ -13,21 +13,24 @@ Without a final tool the episode ends at a plain answer, and ``score(answer)`` g
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import pickle
 import random
-import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from agentrl.envs.core import Env, ResetResult, Snapshot, StepResult, run_sync
 from agentrl.errors import UserError, unknown
-from agentrl.tools.tool import BadCall, Tool, ToolError, as_text, tool_of
+from agentrl.tools.call import Called, call
+from agentrl.tools.tool import Tool, Toolset, tools_of
 from agentrl.types import Action, Message, Observation, ToolCall, ToolRecord
 
 _log = logging.getLogger(__name__)
 # What belongs to the object, not to the episode.
+_LEVELS = ("none", "replay", "exact")
 _MACHINERY = frozenset({"_thread", "spec", "task_source", "snapshot_level", "_tried"})
 
 
@@ -36,12 +39,15 @@ class ToolEnv(Env):
 
     A tool that raises :class:`agentrl.tools.ToolError` is read by the agent; any other exception is a failure of the
     environment. Tools and ``start`` may be coroutines. Set ``blocking = True`` where plain ones take their time.
+    A class attribute that is a :class:`agentrl.tools.Toolset` (``python = Python()``) adds its tools: every instance
+    has its own, begun afresh before ``start`` and closed with it. ``look = staticmethod(f)`` adds the tool ``f``.
     The instructions are the first paragraph of the docstring, unless ``instructions`` is set.
     """
 
     blocking: ClassVar[bool] = False
     snapshot_level = "exact"
-    _methods: ClassVar[dict[str, tuple[str, Tool]]] = {}  # tool name -> attribute, tool
+    _methods: ClassVar[dict[str, tuple[str, str, Tool]]] = {}  # tool name -> toolset or "", attribute, tool
+    _toolsets: ClassVar[tuple[str, ...]] = ()
     _suspends: ClassVar[bool] = False
     _told: ClassVar[bool] = False
     _tried: bool = False
@@ -51,17 +57,19 @@ class ToolEnv(Env):
         super().__init_subclass__(**kwargs)
         if cls.__doc__ and "instructions" not in vars(cls):
             cls.instructions = inspect.cleandoc(cls.__doc__).split("\n\n")[0]
+        sets = {n: v for base in reversed(cls.__mro__) for n, v in vars(base).items() if isinstance(v, Toolset)}
+        cls._toolsets = tuple(sets)
         cls._methods = {}
-        for attribute in dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base)):
-            tool = tool_of(getattr(cls, attribute, None))
-            if tool is None:
-                continue
-            if tool.name in cls._methods:
-                raise TypeError(f"{cls.__name__} has two tools named {tool.name!r}")
-            cls._methods[tool.name] = attribute, tool
-        cls.tools = [tool.schema for _, tool in cls._methods.values()]
-        functions = [cls.start, cls.score, *(getattr(cls, attribute) for attribute, _ in cls._methods.values())]
-        waits = any(inspect.iscoroutinefunction(f) for f in functions)
+        for home, owner in (("", cls), *sets.items()):
+            for attribute, tool in tools_of(owner).items():
+                if tool.name in cls._methods:
+                    raise TypeError(f"{cls.__name__} has two tools named {tool.name!r}")
+                cls._methods[tool.name] = home, attribute, tool
+        cls.tools = [tool.schema for _, _, tool in cls._methods.values()]
+        cls.snapshot_level = min([cls.snapshot_level, *(s.snapshot_level for s in sets.values())], key=_LEVELS.index)
+        functions = [cls.start, cls.score, *(tool.function for _, _, tool in cls._methods.values())]
+        waits = any(inspect.iscoroutinefunction(f) for f in functions) or any(s.blocking for s in sets.values())
+        waits = waits or any(t.terms.seconds or t.terms.rate for _, _, t in cls._methods.values())
         if waits and "blocking" not in vars(cls):
             cls.blocking = True  # what waits can hang: the engine then holds it to its deadline
         cls._suspends = cls.blocking or waits
@@ -85,6 +93,10 @@ class ToolEnv(Env):
     async def areset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
         task = self.pick_task(seed, options)
         self.rng = random.Random(seed)
+        for name in self._toolsets:
+            if name not in vars(self):
+                setattr(self, name, copy.copy(getattr(type(self), name)))
+            await self.in_thread(getattr(self, name).reset)
         observation: Observation = await self._call(self.start, task, self.rng)
         self._open = True
         if self.snapshot_level == "exact" and not self._tried:
@@ -102,30 +114,39 @@ class ToolEnv(Env):
         messages: list[Message] = []
         records: list[ToolRecord] = []
         valid = True
-        for call in calls:
-            attribute, tool = self._methods.get(call.name, ("", None))
-            record = ToolRecord(call.name, call.arguments)
-            began = time.perf_counter()
-            try:
-                if tool is None:
-                    raise BadCall(str(unknown("tool", call.name[:80], self._methods)))
-                arguments = tool.parse(call.arguments)
-                record.cost = tool.cost
-                result = await self._call(getattr(self, attribute), **arguments)
-                content = "" if tool.final else as_text(result)
-            except ToolError as error:
-                valid = valid and not isinstance(error, BadCall)
-                record.error = content = f"error: {error}"
-            record.seconds, record.result_chars = time.perf_counter() - began, len(content)
-            messages.append({"role": "tool", "name": call.name[:80], "content": content})
-            if tool is None or not tool.final:  # a final tool is the answer, not a use of a tool
-                records.append(record)
-            elif record.error is None:
-                return self._end(messages, result, f"final tool {tool.name!r}", {"valid": valid, "tool_calls": records})
+        for action in calls:
+            called = await self._use(action)
+            valid = valid and called.valid
+            messages.append({"role": "tool", "name": action.name[:80], "content": called.content})
+            final = action.name in self._methods and self._methods[action.name][2].final
+            if not final:  # a final tool is the answer, not a use of a tool
+                records.append(called.record)
+            elif called.record.error is None:
+                info = {"valid": valid, "tool_calls": records}
+                return self._end(messages, called.result, f"final tool {action.name!r}", info)
         return messages, 0.0, False, False, {"valid": valid, "tool_calls": records}
 
+    async def _use(self, action: ToolCall) -> Called:
+        if action.name not in self._methods:
+            line = str(unknown("tool", action.name[:80], self._methods))
+            record = ToolRecord(action.name, action.arguments, error=line)
+            return Called(record, f"error: {line}", valid=False)
+        home, attribute, tool = self._methods[action.name]
+        owner = getattr(self, home) if home else self
+        return await call(tool, getattr(owner, attribute), action.arguments, self.in_thread)
+
+    def close(self) -> None:
+        for name in self._toolsets:
+            if name in vars(self):
+                with suppress(Exception):  # the next one is closed too
+                    getattr(self, name).close()
+        super().close()
+
     def snapshot(self) -> Snapshot:
-        """Everything the attributes hold, generator included."""
+        """Everything the attributes hold, generator included. Raises UserError where a tool's state cannot be saved."""
+        if self.snapshot_level != "exact" and self._toolsets:
+            names = ", ".join(n for n in self._toolsets if getattr(self, n).snapshot_level != "exact")
+            raise UserError(f"{type(self).__name__} has no snapshots: {names} holds a state that cannot be copied")
         return Snapshot(self._pickled())
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -134,7 +155,7 @@ class ToolEnv(Env):
         vars(self).update(pickle.loads(snapshot.state))
 
     def _state(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in _MACHINERY}
+        return {n: v for n, v in vars(self).items() if n not in _MACHINERY and n not in self._toolsets}
 
     def _try_snapshot(self) -> None:
         """Learn from the first episode whether there are snapshots; one line a class says why not."""
@@ -162,7 +183,7 @@ class ToolEnv(Env):
         return "its attributes together are not plain data"
 
     async def _answer(self, text: str) -> StepResult:
-        final = [tool.name for _, tool in self._methods.values() if tool.final]
+        final = [tool.name for _, _, tool in self._methods.values() if tool.final]
         if final:
             return self._refuse(f"Plain text does nothing here: call a tool, and {' or '.join(final)} to finish.")
         return self._end("", await self._call(self.score, text), "score", {"valid": True, "tool_calls": []})

@@ -1,5 +1,5 @@
 """Functions and sandboxes an environment offers to an agent."""
 
-from agentrl.tools.tool import BadCall, Tool, ToolError, tool, tool_of
+from agentrl.tools.tool import BadCall, Price, Tool, ToolError, Toolset, tool, tool_of
 
-__all__ = ["BadCall", "Tool", "ToolError", "tool", "tool_of"]
+__all__ = ["BadCall", "Price", "Tool", "ToolError", "Toolset", "tool", "tool_of"]

@@ -17,7 +17,7 @@ import yaml
 from agentrl import __version__
 from agentrl.errors import UserError
 from agentrl.trainers.recipe import Recipe
-from agentrl.types import Trajectory
+from agentrl.types import Trajectory, text_of
 
 
 class Record:
@@ -147,7 +147,7 @@ def transcript(trajectory: Trajectory) -> str:
     lines = [head]
     for turn in t.turns:
         seen = turn.observation
-        lines.append(seen if isinstance(seen, str) else "\n".join(m["content"] for m in seen))
+        lines.append(seen if isinstance(seen, str) else "\n".join(text_of(m["content"]) for m in seen))
         lines.append(f"> {turn.text or turn.action}" + ("" if turn.valid else "   [invalid]"))
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ from agentrl.errors import UserError
 from agentrl.rollout.teacher import label_of
 from agentrl.trainers.batching import Sample, padded
 from agentrl.trainers.optimizer import Optimizer
-from agentrl.types import Trajectory, Turn
+from agentrl.types import Trajectory, Turn, text_of
 
 
 class SFTConfig(BaseModel):
@@ -156,7 +156,7 @@ def texts_of(
         texts += told[trajectory.task.env]
         for turn in trajectory.turns:
             seen = turn.observation
-            texts += [seen] if isinstance(seen, str) else [m["content"] for m in seen]
+            texts += [seen] if isinstance(seen, str) else [text_of(m["content"]) for m in seen]
             if turn.action is not None:
                 texts.append(turn.action if isinstance(turn.action, str) else tools.render(turn.action))
     return texts

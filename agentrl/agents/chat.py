@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from agentrl.agents.formats import Format, format_named, without_thinking
 from agentrl.errors import UserError
-from agentrl.types import Action, IntArray, Message, Observation, Turn
+from agentrl.types import Action, IntArray, Message, Observation, Turn, text_of
 
 _MARK = "ASSISTANTREPLYMARK"  # plain letters: no template trims or escapes them
 _ANY: Message = {"role": "user", "content": "x"}
@@ -93,9 +93,10 @@ class ChatAgent:
         """The text of a whole conversation, as the template writes it.
 
         What is said in a role that the template refuses or drops is said by the user; neighbouring user messages are
-        joined, because many templates insist on alternation.
+        joined, because many templates insist on alternation. Content parts are shown as their text.
         """
-        fitted = [message_as_user(m) if m["role"] in self._refused else m for m in messages]
+        read: list[Message] = [{**m, "content": text_of(m["content"])} for m in messages]
+        fitted = [message_as_user(m) if m["role"] in self._refused else m for m in read]
         return str(
             self.tokenizer.apply_chat_template(
                 merge_users(fitted), tools=self.tools or None, tokenize=False, add_generation_prompt=generate
@@ -107,7 +108,7 @@ class ChatAgent:
 
     def suffix(self, ended: bool, messages: list[Message]) -> list[int]:
         """Ids of what comes after a reply: the end of the reply (unless sampled), new messages, generation prompt."""
-        return self._suffix(ended, tuple((m["role"], m["content"], m.get("name")) for m in messages))
+        return self._suffix(ended, tuple((m["role"], text_of(m["content"]), m.get("name")) for m in messages))
 
     def _system(self, instructions: str) -> str:
         if self.config.system is not None:
@@ -227,7 +228,7 @@ class Conversation:
             tail = tail[starts[max(0, len(replies) - config.context)] :]
         if config.thinking == "strip":
             tail = [
-                {**m, "content": without_thinking(m["content"]).strip()} if m["role"] == "assistant" else m
+                {**m, "content": without_thinking(text_of(m["content"])).strip()} if m["role"] == "assistant" else m
                 for m in tail
             ]
         return [*head, *tail]
@@ -242,7 +243,7 @@ def merge_users(messages: list[Message]) -> list[Message]:
     merged: list[Message] = []
     for message in messages:
         if merged and message["role"] == merged[-1]["role"] == "user":
-            merged[-1] = {**merged[-1], "content": merged[-1]["content"] + "\n" + message["content"]}
+            merged[-1] = {**merged[-1], "content": f"{merged[-1]['content']}\n{message['content']}"}
         else:
             merged.append(message)
     return merged

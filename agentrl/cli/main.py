@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sft": ("agentrl.cli.sft:sft", "Train a policy to imitate stored episodes."),
     "train": ("agentrl.cli.train:train", "Train a policy by reinforcement learning."),
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),
+    "tools": ("agentrl.cli.tools:app", "List and show the tools of agents, and try them."),
     "credit": ("agentrl.cli.credit:app", "Say which turn earned what; check methods against numbers."),
 }
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from agentrl.envs import plugins, registry
 from agentrl.envs.core import Admissible, Env
 from agentrl.errors import UserError
-from agentrl.types import Action, Observation, ToolCall
+from agentrl.types import Action, Observation, ToolCall, text_of
 
 
 def play(
@@ -139,7 +139,7 @@ def _admissible(env: Env) -> str:
 
 
 def _text(observation: Observation) -> str:
-    return observation if isinstance(observation, str) else "\n".join(m["content"] for m in observation)
+    return observation if isinstance(observation, str) else "\n".join(text_of(m["content"]) for m in observation)
 
 
 def _value(text: str) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from agentrl.tools import BadCall, Tool, tool, tool_of
-from agentrl.tools.tool import as_text
+from agentrl.tools.tool import as_content
 
 
 def made(function: object) -> Tool:
@@ -62,8 +62,8 @@ def test_options() -> None:
         """End."""
         return 1.0
 
-    assert (made(done).name, made(done).final, made(done).cost) == ("finish", True, 0.0)
-    assert made(search).cost == 0.5
+    assert (made(done).name, made(done).final, made(done).terms.price.call) == ("finish", True, 0.0)
+    assert made(search).terms.price.call == 0.5
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_coroutines() -> None:
     assert asyncio.run(call(fetch, n=2)) == 2
 
 
-def test_results_as_text() -> None:
+def test_results_as_content() -> None:
     @dataclass
     class Point:
         x: int
 
-    assert as_text("plain") == "plain"
-    assert as_text({"a": [1, None]}) == '{"a":[1,null]}'
-    assert as_text(Point(3)) == '{"x":3}'
-    assert as_text(None) == "null"
-    assert as_text(object).startswith('"<class')
+    assert as_content("plain") == "plain"
+    assert as_content({"a": [1, None]}) == '{"a":[1,null]}'
+    assert as_content(Point(3)) == '{"x":3}'
+    assert as_content(None) == "null"
+    assert as_content(object).startswith('"<class')

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agentrl.errors import UserError
-from agentrl.tools.sandboxes import guest, seccomp
+from agentrl.tools.sandboxes import seccomp
 from agentrl.tools.sandboxes.base import Limits
 from agentrl.tools.sandboxes.session import GuestSession
 
@@ -35,12 +35,13 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",  # an arena reserves 64 MB of the memory limit
     "OPENBLAS_NUM_THREADS": "1",
 }
+_HERE, _GUEST = str(Path(__file__).parent / "guest"), "/opt/guest"
 _NOBODY = 65534
 _OWN_USERS = 1 << 30  # above the ids that people and containers are given
 
 
 class Local:
-    """``Local().open(Limits())``. ``unconfined`` runs code as the user that runs agentrl, with its files and network."""
+    """``Local().open(Limits())``. ``unconfined`` runs code as whoever runs agentrl, with their files and network."""
 
     def __init__(self, *, unconfined: bool = False, layers: Iterable[str] = LAYERS) -> None:
         self.unconfined = unconfined
@@ -61,7 +62,7 @@ class Local:
         if "limits" not in self.layers:
             config |= {"memory": None, "processes": None}
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-        command = [python, "-s", "-S", guest.__file__, json.dumps(config)]
+        command = [python, "-s", "-S", f"{_HERE if self.unconfined else _GUEST}/supervisor.py", json.dumps(config)]
         if self.unconfined:
             return _Process(command, _ENVIRONMENT, (), folder=True)
         with tempfile.TemporaryFile() as filter_file:
@@ -84,12 +85,12 @@ class Local:
         options += ["--seccomp", str(filter_fd)] if has("seccomp") else []
         if not has("files"):
             return [*options, "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
-                    "--ro-bind", guest.__file__, guest.__file__, "--chdir", "/tmp"]  # fmt: skip
+                    "--ro-bind", _HERE, _GUEST, "--chdir", "/tmp"]  # fmt: skip
         disk = str(limits.disk)
         return [
             *options,
             *_system(),
-            *("--ro-bind", guest.__file__, guest.__file__),
+            *("--ro-bind", _HERE, _GUEST),
             *("--proc", "/proc", "--dev", "/dev"),
             *("--perms", "1777", "--size", disk, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
             *("--perms", "1777", "--size", disk, "--tmpfs", "/tmp", "--chdir", "/tmp"),
@@ -154,7 +155,7 @@ def _require_bubblewrap() -> None:
 
 @functools.cache
 def _system() -> tuple[str, ...]:
-    """Read-only system and Python, with their site-packages hidden: whatever solves the task must not be found there."""
+    """Read-only system and Python, without site-packages: a package there might know the answers to the tasks."""
     options = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "lib", "lib64", "sbin"):
         path = Path("/", name)
@@ -164,8 +165,10 @@ def _system() -> tuple[str, ...]:
             options += ["--ro-bind", f"/{name}", f"/{name}"]
     prefix = Path(os.path.realpath(sys.base_prefix))
     if not prefix.is_relative_to("/usr"):
+        for parent in [*reversed(prefix.parents)][1:]:
+            options += ["--perms", "0755", "--dir", str(parent)]  # a home folder is closed to the session's user
         options += ["--ro-bind", str(prefix), str(prefix)]
-    for folder in sorted({path for root in ("/usr", str(prefix)) for path in _site_packages(Path(root))}):
+    for folder in sorted({path for root in (Path("/usr"), prefix) for path in _site_packages(root)}):
         options += ["--tmpfs", folder, "--remount-ro", folder]
     return tuple(options)
 

@@ -60,6 +60,14 @@ class GuestSession:
         """A file of the session's folder. Raises SandboxError where there is no such regular file."""
         return base64.b64decode(self._exchange(op="read", path=path)["data"])
 
+    def alive(self) -> bool:
+        """Whether the guest answers."""
+        try:
+            self._ask(_START, op="hello")
+        except (_Gone, SandboxError):
+            return False
+        return True
+
     def close(self) -> None:
         self._end()
 
