@@ -19,8 +19,8 @@ TORCH_INDEX ?=
 GPU := $(shell { nvidia-smi -L || ls /dev/nvidia0; } 2>/dev/null | head -n 1)
 CONSTRAINTS ?= $(if $(GPU)$(TORCH_INDEX),,.ci/constraints.txt)
 
-# Debian packages that some part needs. Bare Debian has no venv module; nothing else is needed yet.
-SYSTEM_PACKAGES ?= $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
+# Debian packages that some part needs: the local sandbox is made of bubblewrap, and bare Debian has no venv module.
+SYSTEM_PACKAGES ?= bubblewrap $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'

@@ -26,7 +26,7 @@ from agentrl.tools.sandboxes.base import Limits
 from agentrl.tools.sandboxes.session import GuestSession
 
 # Each can be left out by a test that shows what it is for.
-LAYERS = frozenset({"files", "pids", "network", "ipc", "user", "seccomp", "environment", "limits"})
+LAYERS = frozenset({"files", "pids", "network", "ipc", "user", "seccomp", "environment"})
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",
@@ -59,8 +59,6 @@ class Local:
         own_user = os.geteuid() == 0 and not self.unconfined and "user" in self.layers
         uid = _OWN_USERS + (os.getpid() % 2**21 << 8) + next(_numbers) % 256 if own_user else None
         config = {**asdict(limits), "uid": uid, "tied": not self.unconfined}
-        if "limits" not in self.layers:
-            config |= {"memory": None, "processes": None}
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
         command = [python, "-s", "-S", f"{_HERE if self.unconfined else _GUEST}/supervisor.py", json.dumps(config)]
         if self.unconfined:
@@ -83,18 +81,15 @@ class Local:
         options += ["--unshare-net"] if has("network") else []
         options += ["--unshare-ipc"] if has("ipc") else []
         options += ["--seccomp", str(filter_fd)] if has("seccomp") else []
-        if not has("files"):
-            return [*options, "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
-                    "--ro-bind", _HERE, _GUEST, "--chdir", "/tmp"]  # fmt: skip
         disk = str(limits.disk)
         return [
             *options,
-            *_system(),
-            *("--ro-bind", _HERE, _GUEST),
+            *(_system() if has("files") else ("--bind", "/", "/", *_python())),
+            *("--perms", "0755", "--tmpfs", "/opt", "--ro-bind", _HERE, _GUEST),
             *("--proc", "/proc", "--dev", "/dev"),
             *("--perms", "1777", "--size", disk, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
             *("--perms", "1777", "--size", disk, "--tmpfs", "/tmp", "--chdir", "/tmp"),
-            *("--remount-ro", "/"),
+            *(("--remount-ro", "/opt", "--remount-ro", "/") if has("files") else ()),
         ]
 
 
@@ -163,14 +158,26 @@ def _system() -> tuple[str, ...]:
             options += ["--symlink", os.readlink(path), f"/{name}"]
         elif path.is_dir():
             options += ["--ro-bind", f"/{name}", f"/{name}"]
-    prefix = Path(os.path.realpath(sys.base_prefix))
-    if not prefix.is_relative_to("/usr"):
-        for parent in [*reversed(prefix.parents)][1:]:
-            options += ["--perms", "0755", "--dir", str(parent)]  # a home folder is closed to the session's user
-        options += ["--ro-bind", str(prefix), str(prefix)]
-    for folder in sorted({path for root in (Path("/usr"), prefix) for path in _site_packages(root)}):
+    options += _python()
+    for folder in sorted({path for root in (Path("/usr"), _prefix()) for path in _site_packages(root)}):
         options += ["--tmpfs", folder, "--remount-ro", folder]
     return tuple(options)
+
+
+def _prefix() -> Path:
+    return Path(os.path.realpath(sys.base_prefix))
+
+
+def _python() -> list[str]:
+    """The interpreter's folder, under folders that are open: a home is closed to the session's user."""
+    prefix = _prefix()
+    if prefix.is_relative_to("/usr"):
+        return []
+    top, *folders = [*reversed(prefix.parents)][1:]
+    options = ["--perms", "0755", "--tmpfs", str(top)]
+    for folder in folders:
+        options += ["--perms", "0755", "--dir", str(folder)]
+    return [*options, "--ro-bind", str(prefix), str(prefix), "--remount-ro", str(top)]
 
 
 def _site_packages(root: Path) -> list[str]:

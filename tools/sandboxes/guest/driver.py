@@ -36,8 +36,7 @@ def become(limits: dict[str, Any], code: int, reply: int, output: int) -> None:
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
-        if limit is not None:
-            resource.setrlimit(what, (limit, limit))
+        resource.setrlimit(what, (limit, limit))
     os.nice(5)  # the supervisor and the rest of the machine come first
     for name in _HIDDEN:  # code that imports one gets a module of its own
         sys.modules.pop(name, None)
@@ -82,6 +81,7 @@ def _drive() -> None:
         out = opened(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
         err = opened(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)
         system.stdout, system.stderr, error = out, err, None
+        write(_REPLIES, b"\n")  # ready: from here on it is the code's doing
         try:
             try:
                 arm(interrupt, default)
