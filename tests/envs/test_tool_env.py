@@ -158,7 +158,7 @@ def test_tool_errors_are_read_and_other_exceptions_are_failures() -> None:
     result = env.step(ToolCall("fail"))
     assert contents(result) == ["error: the lid is stuck"]
     assert result[4]["valid"] is True
-    assert result[4]["tool_calls"][0].error == "error: the lid is stuck"
+    assert result[4]["tool_calls"][0].error == "the lid is stuck"
     with pytest.raises(KeyError, match="bug"):
         env.step(ToolCall("crash"))
 

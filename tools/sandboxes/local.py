@@ -19,10 +19,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import ClassVar
 
 from agentrl.errors import UserError
 from agentrl.tools.sandboxes import seccomp
-from agentrl.tools.sandboxes.base import Limits
+from agentrl.tools.sandboxes.base import Limits, SandboxError
 from agentrl.tools.sandboxes.session import GuestSession
 
 # Each can be left out by a test that shows what it is for.
@@ -43,6 +44,8 @@ _OWN_USERS = 1 << 30  # above the ids that people and containers are given
 class Local:
     """``Local().open(Limits())``. ``unconfined`` runs code as whoever runs agentrl, with their files and network."""
 
+    _worked: ClassVar[bool] = False  # on this machine: what fails later is no matter of how it is set up
+
     def __init__(self, *, unconfined: bool = False, layers: Iterable[str] = LAYERS) -> None:
         self.unconfined = unconfined
         self.layers = frozenset(layers)
@@ -50,7 +53,14 @@ class Local:
     def open(self, limits: Limits) -> GuestSession:
         if not self.unconfined:
             _require_bubblewrap()
-        return GuestSession(lambda: self._launch(limits), limits)
+        try:
+            session = GuestSession(lambda: self._launch(limits), limits)
+        except SandboxError as error:
+            if Local._worked:
+                raise
+            raise UserError(f"the local sandbox cannot confine code on this machine: {error}") from None
+        Local._worked = True
+        return session
 
     def _launch(self, limits: Limits) -> _Process:
         return _spawner(os.getpid()).submit(self._spawn, limits).result()

@@ -110,9 +110,10 @@ class GuestSession:
                 answer: dict[str, Any] = json.loads(line)
                 return answer
             except (OSError, ValueError, _Gone) as error:
+                complaint = guest.complaint()
                 self._end()
                 limit = error.limit if isinstance(error, _Gone) else None
-                raise _Gone(guest.complaint() or str(error), limit) from None
+                raise _Gone(complaint or str(error), limit) from None
 
     def _line(self, stdout: int, deadline: float) -> bytes:
         while b"\n" not in self._pending:

@@ -91,8 +91,9 @@ def _drive() -> None:
         except SystemExit as end:
             error = None if end.code in (None, 0) else f"SystemExit: {end.code!s:.500}"
         except BaseException as caught:
-            error = f"{type(caught).__name__}: {caught!s:.500}"
+            error = type(caught).__name__ + ": (without words)"
             try:
+                error = f"{type(caught).__name__}: {caught!s:.500}"
                 system.stdout, system.stderr = out, err
                 out.flush()
                 trace = caught.__traceback__
