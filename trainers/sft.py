@@ -1,7 +1,9 @@
 """Supervised fine-tuning on stored trajectories, from scratch or of any model: behaviour cloning.
 
-What was acted is learnt, but for actions that meant nothing, which carry no loss at all; noise can be left out too.
-Where turns are labelled with an expert's action, that is learnt and nothing else, in the context of what was done.
+What was acted is learnt, but for actions that meant nothing, which carry no loss at all. Noise can be left out, or
+come late: a model that imitates it from the first step learns to keep track of the world far more slowly
+(docs/results/01-spine.md). Where turns are labelled with an expert's action, that is learnt and nothing else, in the
+context of what was done.
 For a model from scratch the observations carry a small loss: predicting the world is how it learns to copy names.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,9 @@ class SFTConfig(BaseModel):
     muon: float | None = Field(None, gt=0, description="learning rate of Muon on the weight matrices; none: AdamW")
     warmup: int = Field(20, ge=0, description="optimiser steps of rising learning rate")
     observation_weight: float = Field(0.0, ge=0, description="loss weight of tokens the policy did not write")
-    skip_noise: bool = Field(False, description="leave turns marked as noise out of the loss")
+    noise_from: float = Field(
+        0.0, ge=0, le=1, description="share of the training after which turns marked as noise are learnt too; 1: never"
+    )
     bf16: bool = Field(False, description="matrix products in bfloat16: faster where the processor has them")
     positions: int = Field(4096, ge=64, description="padded positions a forward pass")
     seed: int = 0
@@ -59,6 +63,7 @@ class Transcripts:
         samples: list[Sample] = []
         ids: list[int] = []
         weight: list[float] = []
+        noise: list[bool] = []
         observed = self.config.observation_weight
         for turn in trajectory.turns:
             if turn.action is None and not turn.text:
@@ -66,19 +71,22 @@ class Transcripts:
             prompt = chat.prompt(turn.info.get("shown", turn.observation)).tolist()
             completion, text = self._said(agent, turn, prompt)
             if prompt[: len(ids)] != ids:
-                samples.append(_sample(ids, weight))
-                ids, weight = [], []
-            learnt = turn.valid and not (self.config.skip_noise and turn.info.get("noise"))
+                samples.append(_sample(ids, weight, noise))
+                ids, weight, noise = [], [], []
+            learnt = turn.valid
             if labelled:
                 label = label_of(turn)
                 answer = None if label is None else agent.written(label)[0]
                 learnt = completion == answer
                 if answer is not None and not learnt:  # a reply beside the one that was given
-                    samples.append(_sample(prompt + answer, [0.0] * len(prompt) + [1.0] * len(answer)))
-            weight += [observed] * (len(prompt) - len(ids)) + [float(learnt)] * len(completion)
+                    beside = [0.0] * len(prompt) + [1.0] * len(answer)
+                    samples.append(_sample(prompt + answer, beside, [False] * len(beside)))
+            new = len(prompt) - len(ids)
+            weight += [observed] * new + [float(learnt)] * len(completion)
+            noise += [False] * new + [bool(turn.info.get("noise")) and not labelled] * len(completion)
             ids = prompt + completion
             chat.reply(np.asarray(completion, np.int32), text)
-        return [*samples, _sample(ids, weight)]
+        return [*samples, _sample(ids, weight, noise)]
 
     def _said(self, agent: ChatAgent, turn: Turn, prompt: list[int]) -> tuple[list[int], str]:
         """Ids and text of a reply: as it was sampled where this agent would have asked the same, else anew."""
@@ -89,7 +97,7 @@ class Transcripts:
         return agent.encode(turn.text) + ([] if agent.end_id is None else [agent.end_id]), turn.text
 
 
-def _sample(ids: list[int], weight: list[float]) -> Sample:
+def _sample(ids: list[int], weight: list[float], noise: list[bool]) -> Sample:
     n = len(ids)
     weights = np.asarray(weight, np.float32)
     return Sample(
@@ -99,7 +107,12 @@ def _sample(ids: list[int], weight: list[float]) -> Sample:
         np.zeros(n, np.float32),
         np.where(weights > 0, 0, -1).astype(np.int32),
         0,
+        {"noise": np.asarray(noise, np.float32)},
     )
+
+
+def without_noise(sample: Sample) -> Sample:
+    return replace(sample, weight=sample.weight * (1 - sample.columns["noise"]))
 
 
 def fit(
@@ -121,7 +134,9 @@ def fit(
     for step in range(steps):
         rate = min(1.0, (step + 1) / max(1, config.warmup)) * (1.0 - 0.9 * step / steps)
         chosen = [samples[i] for i in order[step * config.batch : (step + 1) * config.batch]]
-        total = sum(float(s.weight[1:].sum()) for s in chosen)
+        if step < round(config.noise_from * steps):
+            chosen = [without_noise(sample) for sample in chosen]
+        total = sum(float(s.weight[1:].sum()) for s in chosen) or 1.0
         loss_sum = 0.0
         for batch in padded(chosen, config.positions):
             with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):

@@ -14,7 +14,7 @@ def sft(
     from_scratch: Annotated[str | None, typer.Option(help="Size of a new small model: 1m, 2m or 5m.")] = None,
     policy: Annotated[str | None, typer.Option(help="Policy to fine-tune instead.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new policy.")] = Path("policies/sft"),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Setting: lr, epochs, batch, skip_noise ...")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Setting: lr, epochs, batch, noise_from ...")] = None,
     agent: Annotated[
         list[str] | None, typer.Option("--agent", help="How the policy talks: context=4, format=text")
     ] = None,

@@ -6,7 +6,7 @@ import torch
 
 from agentrl.agents.chat import AgentConfig, ChatAgent
 from agentrl.trainers.models import new_model, train_tokenizer
-from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of
+from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of, without_noise
 from agentrl.types import Task, ToolCall, Trajectory, Turn
 
 WORLDS = {
@@ -58,12 +58,28 @@ def test_observations_may_carry_a_little(tokenizer):
 @pytest.mark.parametrize("observed", [0.0, 0.25])
 def test_noise_can_be_left_out(tokenizer, observed):
     played = [trajectory([("one", "dance", True), ("two", "look", False)])]
-    (s,) = samples(tokenizer, played, skip_noise=True, observation_weight=observed)
-    assert learnt(tokenizer, s, 0.5) == "<action>look</action>"
-    assert "dance" in tokenizer.decode(s.ids)
-    assert "dance" not in learnt(tokenizer, s, 0.0)
     (s,) = samples(tokenizer, played, observation_weight=observed)
     assert "dance" in learnt(tokenizer, s, 0.5)
+    clean = without_noise(s)
+    assert learnt(tokenizer, clean, 0.5) == "<action>look</action>"
+    assert "dance" in tokenizer.decode(clean.ids)
+    assert "dance" not in learnt(tokenizer, clean, 0.0)
+
+
+def test_noise_comes_when_it_is_told_to(tokenizer):
+    played = [trajectory([("one", "dance", True), (f"see {i}", f"go {i}", False)]) for i in range(10)]
+
+    def fitted(made, **config):
+        model = new_model("1m", tokenizer, 128, 0)
+        fit(model, made, SFTConfig(epochs=2, batch=5, **config))
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    made = samples(tokenizer, played)
+    always, late, never = (fitted(made, noise_from=share) for share in (0.0, 0.5, 1.0))
+    assert torch.equal(never, fitted([without_noise(s) for s in made]))
+    assert not torch.equal(late, always)
+    assert not torch.equal(late, never)
+    fitted(samples(tokenizer, [trajectory([("one", "dance", True)])]), noise_from=1.0)  # nothing to learn: no NaN
 
 
 def test_tool_calls_and_answers_end_with_the_end_of_turn(tokenizer):
