@@ -50,10 +50,10 @@ class Iteration:
         failures, env_seconds, agent_seconds = dict(rollout.failures), rollout.env_seconds, rollout.agent_seconds
         policy.counters = type(policy.counters)()
         with self.phases("rollout") as rolled:
-            made = asyncio.run(self.sampling.play(iteration, self.tasks, self._play))
+            made, dropped = asyncio.run(self.sampling.play(iteration, self.tasks, self._play))
         played = [t for group in made for t in group]
         with self.phases("store"):
-            store.write(self.record.trajectories, f"{iteration:06d}", made, iteration=iteration)
+            store.write(self.record.trajectories, f"{iteration:06d}", [*made, *dropped], iteration=iteration)
         self.observer.phase("update", 0)
         with self.phases("credit"):
             table = credit.TurnTable.from_groups(made, recipe.anchor)
@@ -94,6 +94,7 @@ class Iteration:
                 "seconds": counters.seconds,
             },
             "branches": branch_metrics(played),
+            "dropped_groups": len(dropped),
             "credit": given.diagnostics,
             "update": updated,
             "time": {

@@ -35,6 +35,7 @@ class RolloutConfig(_Part):
     source: str | dict[str, Any] = Field("uniform", description="which tasks are played")
     budget: str | dict[str, Any] = Field("equal", description="how many episodes each task gets")
     brancher: str | dict[str, Any] | None = Field(None, description="which episodes are branched; none: none")
+    filter: str | dict[str, Any] | None = Field(None, description="which groups are learnt from; none: all")
 
 
 class LossConfig(_Part):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -52,16 +52,17 @@ class Stem:
     def mark(self, trajectory: Trajectory) -> None:
         """Put the shared turns into a new trajectory, and where they come from.
 
-        A trajectory of another group is no parent: groups never mix.
+        A trajectory of another group is no parent, since groups never mix, and its turns are copies that nobody trains.
         """
         source = self.trajectory
-        trajectory.turns = self.turns
         trajectory.info = {k: v for k, v in source.info.items() if k not in ("seconds", "restored")}
         trajectory.info["world_seed"] = source.world_seed
         if source.group == trajectory.group:
+            trajectory.turns = self.turns
             trajectory.parent, trajectory.branch_turn = source.id, self.turn
             trajectory.branch_token = self.token or None
         else:
+            trajectory.turns = [replace(turn, trainable=False) for turn in self.turns]
             trajectory.info |= {"stem": source.id, "stem_turn": self.turn}
 
 

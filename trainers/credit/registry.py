@@ -42,6 +42,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "toolrl": "agentrl.trainers.credit.toolrl:toolrl",
     },
     "estimator": {
+        "appo": "agentrl.trainers.credit.appo:appo",
         "gdpo": "agentrl.trainers.credit.gdpo:gdpo",
         "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
         "graft": "agentrl.trainers.credit.graft:graft",

@@ -68,6 +68,7 @@ class TurnTable:
     ended: npt.NDArray[np.str_]  # a StopReason
     parent: Ints  # row of the trajectory this one was branched from, -1 for none
     branch_turn: Ints  # how many turns, from the first, it shares with its parent
+    branch_token: Ints  # and how many tokens of the reply after them
     ids: tuple[str, ...]
 
     rewards: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name, totals [M]
@@ -156,6 +157,7 @@ class TurnTable:
             scores=turn_scores(turns, {i - 1 for i in np.cumsum([len(t.turns) for _, t in kept]).tolist()}),
             parent=[None if t.parent in excluded else t.parent for _, t in kept],
             branch_turn=[t.branch_turn or 0 for _, t in kept],
+            branch_token=[t.branch_token or 0 for _, t in kept],
             rewards=reward_totals([t for _, t in kept]),
             excluded=excluded,
             privileged=anchor == "privileged",
@@ -178,6 +180,7 @@ class TurnTable:
         action: Sequence[Hashable | None] | None = None,
         parent: Sequence[str | None] | None = None,
         branch_turn: Sequence[int] | None = None,
+        branch_token: Sequence[int] | None = None,
         rewards: Mapping[str, Sequence[float]] | None = None,
         scores: Mapping[str, npt.ArrayLike] | None = None,
         observation: Sequence[str] | None = None,
@@ -240,6 +243,7 @@ class TurnTable:
             ended=stops,
             parent=parent_rows([ids[k] for k in order], above, lengths[order], shared, groups),
             branch_turn=shared,
+            branch_token=np.asarray(branch_token if branch_token is not None else [0] * m, np.int64)[order],
             ids=tuple(ids[k] for k in order),
             rewards={name: np.asarray(values, np.float64)[order] for name, values in (rewards or {}).items()},
             scores={name: np.asarray(values, np.float64)[row] for name, values in (scores or {}).items()},
@@ -291,6 +295,7 @@ _PER_TRAJECTORY: dict[str, type] = {
     "ended": np.str_,
     "parent": np.int64,
     "branch_turn": np.int64,
+    "branch_token": np.int64,
 }
 COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, "rewards")
 _DEFAULTS: dict[str, Any] = {

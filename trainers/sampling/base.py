@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from agentrl.rollout.stem import Stem
 from agentrl.seeds import derive
@@ -78,6 +78,15 @@ class Budget(Method):
     def more(self, groups: Sequence[Group], setting: Setting) -> list[list[Start]]:
         """A second phase, after all groups are in: more episodes of each. Asked once."""
         return [[] for _ in groups]
+
+
+class Filter(Method):
+    """Which groups an iteration learns from; others are played in place of the rest."""
+
+    rounds: int = Field(10, ge=0, description="how often more tasks are asked for, at most")
+
+    def keeps(self, group: Group) -> bool:
+        raise NotImplementedError
 
 
 class Brancher(Method):

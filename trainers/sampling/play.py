@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from agentrl.errors import UserError
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
 from agentrl.trainers.recipe import RolloutConfig
-from agentrl.trainers.sampling.base import Brancher, Budget, Setting, Start, TaskSource
+from agentrl.trainers.sampling.base import Brancher, Budget, Filter, Method, Setting, Start, TaskSource
 from agentrl.trainers.sampling.registry import bind
 from agentrl.types import Group, Task, Trajectory
 
@@ -24,10 +25,12 @@ class Sampling:
     source: TaskSource
     budget: Budget
     brancher: Brancher | None
+    filter: Filter | None
     tasks: int
     size: int
     seed: int
     temperature: float = 1.0
+    deterministic: bool = True
     vocabulary: int = 2
     asked: int = field(default=0, init=False)  # groups that the run has asked for
     episodes: int = field(default=0, init=False)
@@ -39,7 +42,9 @@ class Sampling:
         if brancher is not None and config.budget != "equal":
             raise UserError("rollout.budget and rollout.brancher both say how many episodes a group gets: choose one")
         source, budget = bind("source", config.source), bind("budget", config.budget)
-        return cls(source, budget, brancher, config.tasks, config.group, seed, config.temperature)
+        filter = None if config.filter is None else bind("filter", config.filter)
+        tasks, size = config.tasks, config.group
+        return cls(source, budget, brancher, filter, tasks, size, seed, config.temperature, config.deterministic)
 
     @property
     def branches(self) -> bool:
@@ -58,47 +63,66 @@ class Sampling:
             method.state = state[name]
         self.asked, self.episodes = state["asked"], state["episodes"]
 
-    async def play(self, iteration: int, tasks: Sequence[Task], play: Play) -> list[Group]:
-        """The groups of an iteration, each sorted by id. ``play`` plays jobs and gives trajectories in their order.
+    async def play(self, iteration: int, tasks: Sequence[Task], play: Play) -> tuple[list[Group], list[Group]]:
+        """The groups of an iteration, each sorted by id: those to learn from, and those that a filter dropped.
 
-        The order of what is asked for depends on what was played only, never on when it ended.
+        ``play`` plays jobs and gives trajectories in their order. What is asked for depends on what was played only,
+        never on when it ended.
         """
+        made: list[Group] = []
+        dropped: list[Group] = []
+        for _ in range(1 + (self.filter.rounds if self.filter is not None else 0)):
+            for group in await self._some(iteration, [*made, *dropped], tasks, self.tasks - len(made), play):
+                (made if self.filter is None or self.filter.keeps(group) else dropped).append(group)
+            if len(made) >= self.tasks:
+                break
+        if not made:
+            made, dropped = dropped, []
+        for method in self._methods.values():
+            method.observe([*made, *dropped])
+        self.episodes += sum(len(group) for group in (*made, *dropped))
+        return made, dropped
+
+    async def _some(
+        self, iteration: int, before: Sequence[Group], tasks: Sequence[Task], count: int, play: Play
+    ) -> Sequence[Group]:
+        """``count`` more groups, after those that the iteration has."""
         setting = Setting(self.size, self.vocabulary, derive(self.seed, "sampling", iteration))
-        starts = self.source.next(self.tasks, tasks, self.asked, Setting(self.size, self.vocabulary, self.seed))
+        starts = self.source.next(count, tasks, self.asked, Setting(self.size, self.vocabulary, self.seed))
         self.asked += len(starts)
-        groups = [_Growing(self, iteration, k, start, starts[:k]) for k, start in enumerate(starts)]
+        had = [group.task.key for group in before] + [start.task.key for start in starts]
+        groups = [
+            _Growing(self, iteration, k, start, had[:k].count(start.task.key))
+            for k, start in enumerate(starts, len(before))
+        ]
         if self.brancher is None:
             counts = self.budget.counts(starts, setting)
+            await _wave(groups, [[start] * n for start, n in zip(starts, counts, strict=True)], play)
+            await _wave(groups, self.budget.more([group.made for group in groups], setting), play)
+        elif self.deterministic:
+            await _grow(groups, starts, self.brancher, play)
         else:
-            counts = [self.brancher.begin(group.setting) for group in groups]
-        await _wave(groups, [[start] * n for start, n in zip(starts, counts, strict=True)], play)
-        if self.brancher is None:
-            asked = self.budget.more([group.made for group in groups], setting)
-            await _wave(groups, asked, play)
-        else:
-            while any(asked := [self.brancher.more(group.made, group.setting) for group in groups]):
-                await _wave(groups, asked, play)
-        made = [group.made for group in groups]
-        for method in self._methods.values():
-            method.observe(made)
-        self.episodes += sum(len(group) for group in made)
-        return made
+            await asyncio.gather(
+                *(_grow([group], [start], self.brancher, play) for group, start in zip(groups, starts, strict=True))
+            )
+        return [group.made for group in groups]
 
     @property
-    def _methods(self) -> dict[str, TaskSource | Budget | Brancher]:
-        found: dict[str, TaskSource | Budget | Brancher] = {"source": self.source, "budget": self.budget}
-        return found | ({"brancher": self.brancher} if self.brancher is not None else {})
+    def _methods(self) -> dict[str, Method]:
+        optional = {"brancher": self.brancher, "filter": self.filter}
+        return {"source": self.source, "budget": self.budget} | {k: v for k, v in optional.items() if v is not None}
 
 
 class _Growing:
     """A group while it is played."""
 
-    def __init__(self, sampling: Sampling, iteration: int, number: int, start: Start, before: Sequence[Start]) -> None:
+    def __init__(self, sampling: Sampling, iteration: int, number: int, start: Start, again: int) -> None:
         self.made = Group(start.task, f"{iteration:06d}-{number:03d}")
-        again = sum(other.task.key == start.task.key for other in before)  # the same task twice, with other draws
+        # a task that comes again in the same iteration has other draws
         self._seed: tuple[str | int, ...] = (sampling.seed, "rollout", iteration, start.task.key, *[again][:again])
         self.setting = Setting(sampling.size, sampling.vocabulary, derive(*self._seed, "branch"))
         self._number, self._temperature, self._asked = number, sampling.temperature, 0
+        self._stem = start.stem
 
     def job(self, start: Start) -> Job:
         r, self._asked = self._asked, self._asked + 1
@@ -109,8 +133,16 @@ class _Growing:
             group=self.made.id,
             key=(self._number, r),
             temperature=self._temperature,
-            stem=start.stem,
+            stem=start.stem or self._stem,
         )
+
+
+async def _grow(groups: Sequence[_Growing], starts: Sequence[Start], brancher: Brancher, play: Play) -> None:
+    """Waves, until the brancher asks for nothing more."""
+    asked = [[start] * brancher.begin(group.setting) for group, start in zip(groups, starts, strict=True)]
+    while any(asked):
+        await _wave(groups, asked, play)
+        asked = [brancher.more(group.made, group.setting) for group in groups]
 
 
 async def _wave(groups: Sequence[_Growing], asked: Sequence[Sequence[Start]], play: Play) -> None:

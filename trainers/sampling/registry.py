@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from agentrl.errors import UserError, unknown
 from agentrl.trainers.sampling.base import Method
 
-Kind = Literal["source", "budget", "brancher"]
+Kind = Literal["source", "budget", "brancher", "filter"]
 Spec = str | Mapping[str, Mapping[str, Any] | None]
 M = TypeVar("M", bound=type[Method])
 
@@ -19,13 +19,26 @@ _HERE = "agentrl.trainers.sampling"
 # id -> where its class lives
 BUILTIN: dict[Kind, dict[str, str]] = {
     "source": {
+        "curriculum": f"{_HERE}.curriculum:Curriculum",
+        "prompt-replay": f"{_HERE}.prompt_replay:PromptReplay",
+        "restarts": f"{_HERE}.restarts:Restarts",
         "uniform": f"{_HERE}.uniform:Uniform",
+        "vade": f"{_HERE}.vade:VADE",
     },
     "budget": {
         "equal": f"{_HERE}.base:Budget",
+        "knapsack": f"{_HERE}.knapsack:Knapsack",
+        "trace": f"{_HERE}.trace:TRACE",
+        "xrpo": f"{_HERE}.xrpo:XRPO",
     },
     "brancher": {
+        "aepo": f"{_HERE}.aepo:AEPO",
+        "appo": f"{_HERE}.appo:APPO",
         "arpo": f"{_HERE}.arpo:ARPO",
+        "treepo": f"{_HERE}.treepo:TreePO",
+    },
+    "filter": {
+        "dynamic": f"{_HERE}.dynamic:Dynamic",
     },
 }
 

@@ -59,10 +59,10 @@ def tasks() -> list[Task]:
 
 
 def sampling(seed: int = 0, **config: object) -> Sampling:
-    made = Sampling.of(RolloutConfig.model_validate({"tasks": 4, "group": 8} | config), seed)
+    made = Sampling.of(RolloutConfig.model_validate({"tasks": 4, "group": 8, "deterministic": True} | config), seed)
     made.vocabulary = 100
     return made
 
 
 def play(made: Sampling, tasks: Sequence[Task], world: World, iteration: int = 0) -> list[Group]:
-    return asyncio.run(made.play(iteration, tasks, world.play))
+    return asyncio.run(made.play(iteration, tasks, world.play))[0]
