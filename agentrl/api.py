@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from agentrl import store
 from agentrl.agents.chat import AgentConfig
 from agentrl.envs import plugins, registry
-from agentrl.errors import UserError
+from agentrl.errors import UserError, unknown
 from agentrl.evaluation import suites
 from agentrl.evaluation.evaluate import Report
 from agentrl.evaluation.evaluate import evaluate as measure
@@ -25,6 +27,8 @@ from agentrl.policies.load import load_policy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.episode import Job
 from agentrl.rollout.limits import Limits
+from agentrl.rollout.replay import replay as replayed
+from agentrl.rollout.stem import Difference
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
 from agentrl.types import Group, Task, Trajectory
@@ -177,6 +181,31 @@ def evaluate(
         )
 
     return _apart(run)
+
+
+def replay(
+    path: str | Path, ids: Sequence[str] | None = None, *, plugin: Sequence[str] = ()
+) -> Iterator[tuple[Trajectory, Difference | None]]:
+    """Take stored episodes (all, or those named) again: each with where it first differs from what is stored.
+
+    Raises UserError for an id that is not stored, naming the nearest.
+    """
+    folder = Path(path)
+    inner = folder / "trajectories"
+    for file in plugin:
+        plugins.load(file)
+    known = folder / "plugins.txt"
+    for file in known.read_text().splitlines() if known.is_file() else ():
+        plugins.load(file)
+    recipe = folder / "recipe.yaml"
+    if recipe.is_file():
+        for file in (yaml.safe_load(recipe.read_text()) or {}).get("plugins", ()):
+            plugins.load(file)
+    stored = {t.id: t for group in store.read(inner if inner.is_dir() else folder) for t in group}
+    for id in ids or ():
+        if id not in stored:
+            raise unknown("trajectory", id, stored)
+    return replayed([stored[id] for id in ids or stored])
 
 
 def new_folder(name: str) -> Path:
