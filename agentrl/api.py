@@ -183,6 +183,25 @@ def evaluate(
     return _apart(run)
 
 
+def dpo(
+    data: str | Path | Sequence[Path],
+    *,
+    model: str,
+    out: str | Path = "policies/dpo",
+    progress: Callable[[int, int, float], None] | None = None,
+    **settings: Any,
+) -> str:
+    """Prefer successes over failures of the same task, in stored episodes with token records; the policy's folder.
+
+    ``settings`` are those of :class:`agentrl.trainers.dpo.DPOConfig`.
+    """
+    from agentrl.trainers.dpo import prefer
+
+    folders = [Path(data)] if isinstance(data, str | Path) else list(data)
+    groups = [group for folder in folders for group in store.read(folder)]
+    return str(prefer(groups, model, Path(out), progress, settings))
+
+
 def replay(
     path: str | Path, ids: Sequence[str] | None = None, *, plugin: Sequence[str] = ()
 ) -> Iterator[tuple[Trajectory, Difference | None]]:

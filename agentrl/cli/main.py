@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "play": ("agentrl.cli.play:play", "Act in an environment yourself."),
     "collect": ("agentrl.cli.collect:collect", "Play episodes with any policy and store them."),
     "sft": ("agentrl.cli.sft:sft", "Train a policy to imitate stored episodes."),
+    "dpo": ("agentrl.cli.dpo:dpo", "Train a policy to prefer its successes over its failures."),
     "replay": ("agentrl.cli.replay:replay", "Take stored episodes again and say where they differ."),
     "train": ("agentrl.cli.train:train", "Train a policy by reinforcement learning."),
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),

@@ -9,7 +9,16 @@ from agentrl.errors import UserError
 from agentrl.trainers.credit import TurnTable, assign, names, registry
 
 WHERE_IT_IS_GRPO = {"grpo", "tree-soft"}
-FLAT = {"grpo", "tree-soft", "rloo", "mc-grpo", "reinforce-pp-baseline", "gdpo", "treepo"}  # one advantage a trajectory
+FLAT = {
+    "appo",
+    "grpo",
+    "tree-soft",
+    "rloo",
+    "mc-grpo",
+    "reinforce-pp-baseline",
+    "gdpo",
+    "treepo",
+}  # one advantage a trajectory
 
 LACKS = r" needs (a state key|an action|the (entropies|log-probabilities|score)|rewards by name)"
 
