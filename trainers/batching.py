@@ -1,6 +1,6 @@
 """From segments to tensors: samples, the batcher interface, and the forward that gives one logprob per trained token.
 
-Whatever the layout (padded, packed, later a trie), a batch ends in flat rows: losses never see it.
+Whatever the layout (padded, packed, trie), a batch ends in flat rows: losses never see it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 
 from agentrl.errors import UserError
-from agentrl.policies.transformers import full_attention, head_logits
+from agentrl.policies.transformers import head_logits
+from agentrl.trainers.attention import BLOCK, NAME, Tree
+from agentrl.trainers.trie import build, cut
 from agentrl.types import FloatArray, IntArray, Trajectory
 
 LOGITS_PER_CHUNK = 1 << 25  # tokens x vocabulary that are held at once
@@ -80,34 +83,28 @@ class Rows:
 
 @dataclass(slots=True)
 class Batch:
-    """Model input [B, W] and, per trained token, where its prediction stands (flat index into B*W) and what it was."""
+    """Model input [B, W] and, for each prediction the losses want, where it stands (flat index into B*W) and of what.
+
+    ``index`` gathers rows from predictions; None: they are the rows.
+    """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor | None
-    mask: torch.Tensor | None  # additive [B, 1, W, W]; None: plain causal
+    tree: Tree | None  # how the one row is to be read; None: plain causal rows
     at: torch.Tensor
     targets: torch.Tensor
+    index: torch.Tensor | None
     given: Rows  # all but logprobs and entropies, which are empty
     placed: list[tuple[Sample, npt.NDArray[np.int64]]]  # whose rows these are, and where in the sample each stands
-    tokens: int  # ids that are not padding
+    tokens: int  # ids of the samples
 
     def forward(self, model: Any, temperature: float = 1.0, entropy_gradient: bool = False) -> Rows:
         """Rows with the model's logprobs and entropies; the entropies carry a gradient only where asked."""
-        parameter = next(model.parameters())
-        device, mask = parameter.device, self.mask
-        if mask is not None:
-            if not full_attention(model.config.get_text_config(), mask.shape[-1]):
-                raise UserError("batcher packed: this model has layers that do not see all tokens; use padded")
-            hidden_from = torch.finfo(parameter.dtype).min
-            mask = torch.zeros_like(mask, dtype=parameter.dtype).masked_fill_(mask < 0, hidden_from).to(device)
-        hidden = model.base_model(
-            input_ids=self.input_ids.to(device),
-            attention_mask=mask,
-            position_ids=None if self.position_ids is None else self.position_ids.to(device),
-            use_cache=False,
-        )[0]
-        hidden = hidden.flatten(0, 1)[self.at.to(device)]
+        device = next(model.parameters()).device
+        hidden = self._hidden(model, device).flatten(0, 1)[self.at.to(device)]
         logprobs, entropies = token_logprobs(model, hidden, self.targets.to(device), temperature, entropy_gradient)
+        if self.index is not None:
+            logprobs, entropies = logprobs[self.index.to(device)], entropies[self.index.to(device)]
         given = self.given
         return replace(
             given,
@@ -120,6 +117,36 @@ class Batch:
             columns={name: column.to(device) for name, column in given.columns.items()},
         )
 
+    def _hidden(self, model: Any, device: torch.device) -> torch.Tensor:
+        ids, positions, tree = self.input_ids, self.position_ids, self.tree
+        if tree is None or positions is None:
+            hidden: torch.Tensor = model.base_model(input_ids=ids.to(device), use_cache=False)[0]
+            return hidden
+        extra = -ids.shape[1] % BLOCK if device.type != "cpu" else 0
+        ids, positions = pad(ids, (0, extra)), pad(positions, (0, extra))
+        before = model.config.get_text_config()._attn_implementation
+        if before != NAME:
+            model.set_attn_implementation(NAME)
+        tree.calls = 0
+        try:
+            hidden = model.base_model(
+                input_ids=ids.to(device),
+                attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),  # the tree is the mask
+                position_ids=positions.to(device),
+                use_cache=False,
+                tree=tree,
+            )[0]
+            layers = model.config.get_text_config().num_hidden_layers
+            if tree.calls != layers:
+                raise UserError(
+                    f"{tree.calls} of this model's {layers} layers attend as transformers has it, so tokens of one "
+                    "sample would reach another: set optim.batcher to padded"
+                )
+        except UserError:
+            model.set_attn_implementation(before)
+            raise
+        return hidden
+
 
 class Batcher(Protocol):
     """Cuts samples into batches of at most ``budget`` positions. Only the cost depends on the choice."""
@@ -130,29 +157,35 @@ class Batcher(Protocol):
 def padded(samples: Sequence[Sample], budget: int) -> list[Batch]:
     """Right-padded rows of similar length. Causal attention never reaches padding, so no mask is needed."""
     batches: list[list[Sample]] = []
-    for sample in sorted(samples, key=lambda s: len(s.ids)):
-        if not batches or (len(batches[-1]) + 1) * len(sample.ids) > budget:
+    for sample in sorted(samples, key=_inputs):
+        if not batches or (len(batches[-1]) + 1) * _inputs(sample) > budget:
             batches.append([])
         batches[-1].append(sample)
     return [_pad(batch) for batch in batches]
 
 
 def packed(samples: Sequence[Sample], budget: int) -> list[Batch]:
-    """Rows filled with several samples, each seeing itself only; first-fit by falling length."""
+    """One row of several samples, each seeing itself only; first-fit by falling length."""
     bins: list[list[Sample]] = []
     free: list[int] = []
-    for sample in sorted(samples, key=lambda s: -len(s.ids)):
-        fit = next((i for i, room in enumerate(free) if room >= len(sample.ids)), None)
+    for sample in sorted(samples, key=lambda s: -_inputs(s)):
+        fit = next((i for i, room in enumerate(free) if room >= _inputs(sample)), None)
         if fit is None:
             bins.append([])
-            free.append(max(budget, len(sample.ids)))
+            free.append(max(budget, _inputs(sample)))
             fit = len(bins) - 1
         bins[fit].append(sample)
-        free[fit] -= len(sample.ids)
-    return [_pack(batch) for batch in bins]
+        free[fit] -= _inputs(sample)
+    return [_flat(batch, share=False) for batch in bins]
 
 
-BATCHERS: dict[str, Batcher] = {"padded": padded, "packed": packed}
+def trie(samples: Sequence[Sample], budget: int) -> list[Batch]:
+    """Tries of at most ``budget`` nodes: a prefix that samples share is computed once. See :mod:`.trie`."""
+    tries = cut([s.ids[: _inputs(s)] for s in samples], budget)
+    return [_flat([samples[i] for i in chosen], share=True) for chosen in tries]
+
+
+BATCHERS: dict[str, Batcher] = {"padded": padded, "packed": packed, "trie": trie}
 
 
 def token_logprobs(
@@ -202,37 +235,36 @@ def samples_of(
     return samples
 
 
+def _inputs(sample: Sample) -> int:
+    """How many ids must go in: what follows the last trained token is seen by nobody, nor is that token itself."""
+    trained = np.flatnonzero(sample.weight)
+    return max(1, int(trained[-1])) if len(trained) else 1
+
+
 def _pad(samples: Sequence[Sample]) -> Batch:
-    width = max(len(s.ids) for s in samples)
+    width = max(_inputs(s) for s in samples)
     ids = np.zeros((len(samples), width), np.int64)
     for row, sample in enumerate(samples):
-        ids[row, : len(sample.ids)] = sample.ids
-    return _batch(ids, None, None, [(row * width, s) for row, s in enumerate(samples)])
+        ids[row, : min(width, len(sample.ids))] = sample.ids[:width]
+    return _batch(ids, None, None, [(row * width + np.arange(width), s) for row, s in enumerate(samples)])
 
 
-def _pack(samples: Sequence[Sample]) -> Batch:
-    lengths = [len(s.ids) for s in samples]
-    starts = np.cumsum([0, *lengths[:-1]]).tolist()
-    ids = np.concatenate([s.ids for s in samples]).astype(np.int64)[None]
-    positions = np.concatenate([np.arange(n) for n in lengths])[None]
-    owner = np.repeat(np.arange(len(samples)), lengths)
-    at = np.arange(len(owner))
-    visible = (owner[:, None] == owner[None, :]) & (at[:, None] >= at[None, :])
-    mask = torch.where(torch.from_numpy(visible), 0.0, torch.finfo(torch.float32).min)[None, None]
-    return _batch(ids, positions, mask, list(zip(starts, samples, strict=True)))
+def _flat(samples: Sequence[Sample], share: bool) -> Batch:
+    ids, tree, paths = build([s.ids[: _inputs(s)] for s in samples], share)
+    return _batch(ids[None], tree.depth[None], tree, list(zip(paths, samples, strict=True)))
 
 
 def _batch(
     ids: npt.NDArray[np.int64],
     positions: npt.NDArray[np.int64] | None,
-    mask: torch.Tensor | None,
-    placed: Iterable[tuple[int, Sample]],
+    tree: Tree | None,
+    placed: Iterable[tuple[npt.NDArray[np.int64], Sample]],
 ) -> Batch:
-    """``placed``: where each sample's first token stands in the flat ids."""
+    """``placed``: where each sample's input ids stand in the flat ids."""
     at, found = [], []
-    for start, sample in placed:
+    for path, sample in placed:
         where = np.flatnonzero(sample.weight[1:]) + 1  # a first token has nothing to be predicted from
-        at.append(start + where - 1)
+        at.append(path[where - 1])
         found.append((sample, where))
 
     def tensor(arrays: Iterable[npt.NDArray[Any]], dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -253,12 +285,22 @@ def _batch(
         torch.from_numpy(np.repeat(np.arange(len(found)), [len(where) for _, where in found])),
         columns,
     )
+    stands, targets, index = (
+        np.concatenate(at),
+        np.concatenate([s.ids[where] for s, where in found]).astype(np.int64),
+        None,
+    )
+    if tree is not None:  # samples that go the same way ask for the same predictions
+        size = int(targets.max(initial=0)) + 1
+        asked, index = np.unique(stands * size + targets, return_inverse=True)
+        stands, targets = asked // size, asked % size
     return Batch(
         torch.from_numpy(ids),
         None if positions is None else torch.from_numpy(positions),
-        mask,
-        torch.from_numpy(np.concatenate(at)),
-        tensor((s.ids for s in samples), torch.int64),
+        tree,
+        torch.from_numpy(stands),
+        torch.from_numpy(targets),
+        None if index is None else torch.from_numpy(index),
         given,
         found,
         sum(len(s.ids) for s in samples),

@@ -59,7 +59,7 @@ class OptimConfig(_Part):
     grad_clip: float = Field(1.0, gt=0)
     epochs: int = Field(1, ge=1, description="passes over an iteration's episodes")
     minibatches: int = Field(1, ge=1, description="optimiser steps a pass")
-    batcher: Literal["padded", "packed"] = "padded"
+    batcher: Literal["trie", "packed", "padded"] = "trie"
     positions: int = Field(4096, ge=64, description="positions a forward pass, padding included: the memory knob")
 
 

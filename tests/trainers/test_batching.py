@@ -165,16 +165,27 @@ def test_chunks_of_logits_change_nothing(model, monkeypatch):
     assert (got - want).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize("make", OTHERS)
-def test_layers_with_windows_and_capped_logits(make):
-    model = model_of(OTHERS[make], torch.float32).eval()
+@pytest.mark.parametrize("layout", BATCHERS)
+def test_layers_with_windows(layout):
+    model = model_of(OTHERS["mistral"], torch.float32).eval()
     chosen = samples(low=10)
+    _old, logprobs, _ = rows_by_sample(BATCHERS[layout](chosen, 60), chosen, model)
+    want = torch.cat([naive(model, s)[0] for s in chosen]).detach()
+    names = torch.from_numpy(np.concatenate([s.old_logprobs[np.flatnonzero(s.weight)] for s in chosen]))
+    torch.testing.assert_close(logprobs, want[names.argsort()], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("layout", BATCHERS)
+def test_attention_that_has_more_to_it_is_refused_and_the_model_left_as_it_was(layout):
+    model = model_of(OTHERS["gemma2"], torch.float32).eval()
+    chosen = samples(low=10)
+    if layout != "padded":
+        with pytest.raises(UserError, match="softcap: set optim"):
+            BATCHERS[layout](chosen, 60)[0].forward(model)
     _old, logprobs, _ = rows_by_sample(BATCHERS["padded"](chosen, 60), chosen, model)
     want = torch.cat([naive(model, s)[0] for s in chosen]).detach()
     names = torch.from_numpy(np.concatenate([s.old_logprobs[np.flatnonzero(s.weight)] for s in chosen]))
     torch.testing.assert_close(logprobs, want[names.argsort()], atol=1e-5, rtol=0)
-    with pytest.raises(UserError, match="use padded"):  # its mask would hide the windows
-        BATCHERS["packed"](chosen, 60)[0].forward(model)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -202,9 +213,11 @@ def test_what_was_not_sampled_is_not_in_the_loss(model, layout):
     batch = BATCHERS[layout](chosen, 100_000)[0]
     rows = batch.forward(model)
     hook.remove()
-    assert len(seen[0][1]) == sum(int(s.weight[1:].sum()) for s in chosen) == len(rows.logprobs)
-    flat = batch.input_ids.flatten()
-    assert torch.equal(flat[batch.at + 1], batch.targets)
+    assert len(seen[0][1]) == len(batch.targets) <= sum(int(s.weight[1:].sum()) for s in chosen) == len(rows.logprobs)
+    index = torch.arange(len(batch.targets)) if batch.index is None else batch.index
+    before = np.concatenate([sample.ids[where - 1] for sample, where in batch.placed])
+    assert batch.input_ids.flatten()[batch.at][index].tolist() == before.tolist()
+    assert batch.targets[index].tolist() == np.concatenate([s.ids[where] for s, where in batch.placed]).tolist()
 
 
 def test_the_last_observation_changes_no_gradient(model):
@@ -227,10 +240,11 @@ def test_batches_keep_to_their_budget_and_lose_no_sample(lengths, budget, layout
     batches = BATCHERS[layout](chosen, budget)
     assert sum(b.tokens for b in batches) == sum(lengths)
     for batch in batches:
-        assert batch.input_ids.numel() <= budget or batch.input_ids.numel() == batch.tokens <= max(lengths)
+        assert batch.input_ids.numel() <= max(budget, *lengths)
         assert torch.equal(batch.input_ids.flatten()[batch.at], batch.targets)  # every sample is one id repeated
-    counted = torch.cat([b.targets for b in batches]).bincount(minlength=len(lengths)).tolist()
-    assert counted == [n - 1 for n in lengths]
+    counted = {int(sample.ids[0]): len(where) for b in batches for sample, where in b.placed}
+    assert counted == {i: n - 1 for i, n in enumerate(lengths)}
+    assert sum(len(b.given.weight) for b in batches) == sum(lengths) - len(lengths)
 
 
 def test_a_batch_without_trained_tokens_gives_no_gradient(model):

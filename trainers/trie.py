@@ -1,0 +1,72 @@
+"""Tries of samples: every prefix that several share is computed once.
+
+Samples in lexicographic order are leaves in depth-first order: what a sample adds to the one before it are new nodes,
+and the rest of its path is that one's. Only input ids make nodes. A logprob belongs to a node and the id that follows
+it; losses get one row a sample and token, gathered from those, so that each stays what it is under any layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from agentrl.trainers.attention import Ints, Tree
+from agentrl.types import IntArray
+
+
+def common(a: IntArray, b: IntArray) -> int:
+    """How many ids two sequences share from the start on."""
+    n = min(len(a), len(b))
+    differs = a[:n] != b[:n]
+    return int(differs.argmax()) if differs.any() else n
+
+
+def in_order(sequences: Sequence[IntArray]) -> list[int]:
+    """Indices of ``sequences`` in lexicographic order, a prefix before what it begins."""
+    keys = [ids.astype(">u4").tobytes() for ids in sequences]  # bytes in this order compare as the ids do
+    return sorted(range(len(keys)), key=keys.__getitem__)
+
+
+def cut(sequences: Sequence[IntArray], budget: int) -> list[list[int]]:
+    """Indices of the sequences of each trie, in order, none of more than ``budget`` nodes but for a single sequence.
+
+    A new trie repeats the path of its first sequence, the stem, and nothing else.
+    """
+    tries: list[list[int]] = []
+    nodes = 0
+    for i in in_order(sequences):
+        ids = sequences[i]
+        new = len(ids) - common(sequences[tries[-1][-1]], ids) if tries else budget + 1
+        if nodes + new > budget:
+            tries.append([])
+            nodes, new = 0, len(ids)
+        tries[-1].append(i)
+        nodes += new
+    return tries
+
+
+def build(sequences: Sequence[IntArray], share: bool = True) -> tuple[Ints, Tree, list[Ints]]:
+    """Ids of the nodes [N], their tree, and each sequence's nodes. ``sequences`` stand in order.
+
+    Without ``share`` each sequence has nodes of its own, whatever the order: packing.
+    """
+    ids: list[IntArray] = []
+    depths: list[Ints] = []
+    paths: list[tuple[Ints, int]] = []
+    total = sum(map(len, sequences))
+    end = np.zeros(total, np.int64)
+    nodes = 0
+    for i, sequence in enumerate(sequences):
+        shared = common(sequences[i - 1], sequence) if share and i else 0
+        before = paths[-1][0] if i else np.zeros(0, np.int64)
+        end[before[shared:]] = nodes  # what the last sequence does not share with this one has no further descendant
+        new = len(sequence) - shared
+        paths.append((np.concatenate([before[:shared], nodes + np.arange(new)]), shared))
+        ids.append(sequence[shared:])
+        depths.append(np.arange(shared, len(sequence)))
+        nodes += new
+    if paths:
+        end[paths[-1][0]] = nodes
+    tree = Tree(np.concatenate(depths), end[:nodes], [(path, first) for path, first in paths if first < len(path)])
+    return np.concatenate(ids).astype(np.int64), tree, [path for path, _ in paths]
