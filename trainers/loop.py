@@ -130,7 +130,7 @@ class Training:
         learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference)
         copies = 5 if reference is None else 6  # two of the weights, gradient, two moments; the reference
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
-        for line in probe_template(tokenizer):
+        for line in (*learner.notes, *probe_template(tokenizer)):
             say(f"note: {line}")
         sampling.vocabulary = len(tokenizer)
         first, state = 0, {"credit": {}, "sampling": sampling.state}

@@ -15,6 +15,7 @@ from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.objective import Objective, effective_share, objective
 from agentrl.trainers.optimizer import Optimizer
+from agentrl.trainers.probe import choose
 from agentrl.trainers.recipe import LossConfig, OptimConfig
 
 
@@ -30,6 +31,8 @@ class Learner:
     steps: int = 0
     rate: float = 1.0
     objective: Objective = field(init=False)
+    batcher: str = field(init=False)
+    notes: list[str] = field(default_factory=list)  # what was chosen other than asked
     optimizer: Optimizer = field(init=False)
     memory: dict[str, Any] = field(default_factory=dict)  # of losses that remember something
 
@@ -38,6 +41,8 @@ class Learner:
         self.objective = objective(self.loss.policy, self.loss.corrections, self.loss.terms)
         if "reference" in self.objective.needs and self.reference is None:
             raise UserError("a term of the loss needs the reference policy, and the learner was given none")
+        self.batcher, note = choose(self.model, self.optim.batcher)
+        self.notes += [note] if note else []
         self.optimizer = Optimizer(
             self.model, self.optim.lr, muon=self.optim.muon, weight_decay=self.optim.weight_decay
         )
@@ -78,7 +83,7 @@ class Learner:
         self.memory = dict(state.get("memory", {}))
 
     def _step(self, samples: Sequence[Sample]) -> tuple[dict[str, float], list[np.ndarray]]:
-        batches = BATCHERS[self.optim.batcher](samples, self.optim.positions)
+        batches = BATCHERS[self.batcher](samples, self.optim.positions)
         sums: dict[str, float] = {}
         gaps = []
         whole = self._whole(batches, sums) if self.objective.whole and len(batches) > 1 else None
@@ -119,7 +124,7 @@ class Learner:
     def _recompute(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Old logprobs by the trainer's own weights and arithmetic; those of the sampler stay as a column."""
         gaps = []
-        for batch in BATCHERS[self.optim.batcher](samples, self.optim.positions):
+        for batch in BATCHERS[self.batcher](samples, self.optim.positions):
             with torch.no_grad():
                 rows = batch.forward(self.model, self.temperature)
             gaps.append(_gap(rows))

@@ -1,0 +1,265 @@
+"""Tries: what is visible, what is shared, what it costs; exact on tiny models of every family that may use them."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+from transformers.models.gemma import GemmaConfig
+from transformers.models.gemma3 import Gemma3TextConfig
+from transformers.models.llama import LlamaConfig
+from transformers.models.mistral import MistralConfig
+from transformers.models.qwen2 import Qwen2Config
+from transformers.models.qwen3 import Qwen3Config
+from transformers.models.smollm3 import SmolLM3Config
+
+from agentrl.trainers import attention
+from agentrl.trainers.attention import Tree
+from agentrl.trainers.batching import BATCHERS, Sample
+from agentrl.trainers.recipe import LossConfig, OptimConfig
+from agentrl.trainers.trie import build, cut, in_order
+from agentrl.trainers.update import Learner
+
+V = 48
+SHAPE = {
+    "vocab_size": V,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 24,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.2,
+    "pad_token_id": None,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+WINDOWS = {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}
+CONFIGS = {
+    "llama": lambda: LlamaConfig(**SHAPE),
+    "qwen2": lambda: Qwen2Config(**SHAPE),
+    "qwen3": lambda: Qwen3Config(**SHAPE, head_dim=8),
+    "qwen3 with windows": lambda: Qwen3Config(**SHAPE, head_dim=8, **WINDOWS),
+    "mistral": lambda: MistralConfig(**SHAPE, sliding_window=7),
+    "gemma": lambda: GemmaConfig(**SHAPE, head_dim=8),
+    "gemma3": lambda: Gemma3TextConfig(**SHAPE, head_dim=8, sliding_window=7, sliding_window_pattern=2),
+    "smollm3": lambda: SmolLM3Config(**SHAPE),
+}
+
+
+def norm(module, x):
+    """Transformers computes it in float32 in every model; here exactness is measured in float64."""
+    eps = getattr(module, "variance_epsilon", None) or module.eps
+    out = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+    return out * (1.0 + module.weight) if type(module).__name__.startswith("Gemma") else module.weight * out
+
+
+def model_of(kind, dtype=torch.float64, patched=True, seed=0):
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(CONFIGS[kind]()).to(dtype)
+    for module in model.modules():
+        if patched and "RMSNorm" in type(module).__name__:
+            module.forward = norm.__get__(module)
+    return model.eval()
+
+
+def sample(ids, trajectory, seed):
+    rng = np.random.default_rng(seed)
+    n = len(ids)
+    weight = (rng.random(n) < 0.6) * rng.uniform(0.1, 1, n)
+    if not weight[1:].any():
+        weight[-1] = 1.0
+    turn = np.where(weight > 0, trajectory, -1).astype(np.int32)
+    old, gain = -rng.random(n) * 4, rng.normal(size=n)
+    return Sample(np.asarray(ids, np.int32), *(x.astype(np.float32) for x in (weight, old, gain)), turn, trajectory)
+
+
+@st.composite
+def sequences(draw):
+    """Token lists that branch from one another anywhere, are prefixes of one another, or the same."""
+    made = [draw(st.lists(st.integers(0, V - 1), min_size=2, max_size=30))]
+    for _ in range(draw(st.integers(0, 6))):
+        stem = draw(st.sampled_from(made))
+        at = draw(st.integers(0, len(stem)))
+        more = draw(st.lists(st.integers(0, V - 1), min_size=2 if at < 2 else 0, max_size=12))
+        made.append(stem[:at] + more)
+    return [np.array(ids, np.int32) for ids in made]
+
+
+@settings(max_examples=200, deadline=None)
+@given(sequences())
+def test_a_node_is_a_prefix_and_sees_its_own_prefixes(made):
+    ordered = [made[i] for i in in_order(made)]
+    ids, tree, paths = build(ordered)
+    prefixes = {tuple(s[: k + 1]) for s in made for k in range(len(s))}
+    assert len(ids) == len(tree) == len(prefixes)
+    of = {}
+    for s, path in zip(ordered, paths, strict=True):
+        assert ids[path].tolist() == s.tolist()
+        assert tree.depth[path].tolist() == list(range(len(s)))
+        of |= {int(node): tuple(s[: k + 1]) for k, node in enumerate(path)}
+    nodes = np.arange(len(ids))
+    visible = (nodes[None, :] <= nodes[:, None]) & (nodes[:, None] < tree.end[None, :])
+    for q in nodes:
+        assert {of[k] for k in np.flatnonzero(visible[q])} == {of[q][: n + 1] for n in range(len(of[q]))}
+
+
+@settings(max_examples=100, deadline=None)
+@given(sequences(), st.integers(1, 60))
+def test_tries_keep_to_the_budget_and_repeat_the_stem_only(made, budget):
+    tries = cut(made, budget)
+    assert sorted(i for chosen in tries for i in chosen) == list(range(len(made)))
+    sizes = [len(build([made[i] for i in chosen])[0]) for chosen in tries]
+    assert all(size <= budget or len(chosen) == 1 for size, chosen in zip(sizes, tries, strict=True))
+    unique = len(build([made[i] for i in in_order(made)])[0])
+    assert sum(sizes) - unique <= sum(len(made[chosen[0]]) for chosen in tries[1:])
+
+
+@settings(max_examples=60, deadline=None)
+@given(sequences(), st.sampled_from([None, 1, 4]))
+def test_each_query_attends_to_its_path_once(made, window):
+    _, tree, paths = build([made[i] for i in in_order(made)])
+    attention_block, attention.BLOCK = attention.BLOCK, 8
+    try:
+        buckets, order = tree.buckets(window)
+    finally:
+        attention.BLOCK = attention_block
+    path_of = {int(node): path[: k + 1] for path in paths for k, node in enumerate(path)}
+    rows = [
+        (int(q), keys[seen].tolist())
+        for b in buckets
+        for qs, keys, mask in zip(b.queries, b.keys, b.mask[:, 0], strict=True)
+        for q, seen in zip(qs, mask, strict=True)
+    ]
+    for node in range(len(tree)):
+        q, keys = rows[int(order[node])]
+        assert q == node
+        assert keys == path_of[node][0 if window is None else -window :].tolist()
+
+
+def result(model, layout, chosen, budget=10_000):
+    """Logprobs by sample, and the gradient of the loss."""
+    model.zero_grad()
+    found = {}
+    for batch in BATCHERS[layout](chosen, budget):
+        rows = batch.forward(model)
+        (rows.weight * rows.advantages * torch.exp(rows.logprobs - rows.old_logprobs)).sum().backward()
+        for k, (s, _) in enumerate(batch.placed):
+            found[s.trajectory] = rows.logprobs.detach()[rows.sample == k]
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    return torch.cat([found[k] for k in sorted(found)]), gradient
+
+
+def branched(seed=0, stem=40, branches=6, length=90):
+    rng = np.random.default_rng(seed)
+    start = rng.integers(0, V, stem)
+    made = [np.concatenate([start, rng.integers(0, V, rng.integers(1, length - stem))]) for _ in range(branches)]
+    made += [made[0][:50], made[1].copy(), rng.integers(0, V, 9)]
+    return [sample(ids, k, k) for k, ids in enumerate(made)]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("layout", ["trie", "packed"])
+def test_exact_in_float64(kind, layout):
+    model, chosen = model_of(kind), branched()
+    logprobs, gradient = result(model, "padded", chosen, 1)
+    for budget in (10_000, 120):
+        got, by = result(model, layout, chosen, budget)
+        assert (got - logprobs).abs().max() < 1e-8
+        assert (by - gradient).abs().max() < 1e-12 * gradient.abs().max() + 1e-12
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3 with windows", "gemma3"])
+def test_exact_with_the_norm_in_float32_as_it_is(kind):
+    model, chosen = model_of(kind, patched=False), branched()
+    logprobs, gradient = result(model, "padded", chosen, 1)
+    got, by = result(model, "trie", chosen)
+    assert (got - logprobs).abs().max() < 1e-6
+    assert (by - gradient).abs().max() < 1e-6 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_in_float32_as_close_as_two_ordinary_layouts_are(kind):
+    model, chosen = model_of(kind, torch.float32, patched=False), branched(branches=8)
+    alone, together, tried = (
+        result(model, *how) for how in (("padded", chosen, 1), ("padded", chosen), ("trie", chosen))
+    )
+    for a, b, c in zip(alone, together, tried, strict=True):
+        noise = max(float((a - b).abs().max()), 1e-6 * float(a.abs().max()))
+        assert float((a - c).abs().max()) <= 4 * noise
+
+
+@settings(max_examples=30, deadline=None)
+@given(sequences(), st.integers(8, 80))
+def test_any_trie_gives_what_samples_give_alone(made, budget):
+    model = model_of("qwen3 with windows")
+    chosen = [sample(ids, k, k) for k, ids in enumerate(made)]
+    logprobs, gradient = result(model, "padded", chosen, 1)
+    got, by = result(model, "trie", chosen, budget)
+    assert (got - logprobs).abs().max() < 1e-8
+    assert (by - gradient).abs().max() < 1e-10 * max(1.0, float(gradient.abs().max()))
+
+
+@pytest.mark.parametrize("policy", ["ppo", "aepo"])
+@pytest.mark.parametrize("shape", ["branched", "windowed"])
+def test_three_updates_give_the_same_weights_under_every_layout(policy, shape):
+    made = []
+    if shape == "branched":
+        made = branched()
+    else:  # every turn is a sample of its own, which begins with the end of the one before
+        rng = np.random.default_rng(1)
+        for episode in range(4):
+            ids = rng.integers(0, V, 80)
+            made += [sample(ids[k : k + 30], episode, 10 * episode + k) for k in range(0, 50, 10)]
+    for s in made:
+        s.turn = np.where(s.weight > 0, np.int32(s.trajectory), np.int32(-1))
+        s.old_logprobs = np.full(len(s.ids), -3.9, np.float32)
+    weights = {}
+    for layout in BATCHERS:
+        model = model_of("llama").train()
+        optim = OptimConfig(batcher=layout, positions=150, minibatches=2, lr=1e-2)
+        learner = Learner(model, optim, LossConfig(policy=policy, max_logprob_gap=99))
+        assert learner.batcher == layout
+        for step in range(3):
+            learner.update(made, step)
+        weights[layout] = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert (
+        weights["padded"] - torch.cat([p.detach().flatten() for p in model_of("llama").parameters()])
+    ).abs().max() > 1e-2
+    for layout in ("packed", "trie"):
+        assert (weights[layout] - weights["padded"]).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("window", [None, 5])
+def test_the_rule_for_a_gpu_is_the_same_forward_in_float32(window):
+    """FlexAttention runs forward on a CPU too; lengths that are no multiple of a block are filled up."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    chosen = branched()
+    ordered = [chosen[i].ids for i in in_order([s.ids for s in chosen])]
+    _, tree, _ = build(ordered)
+    torch.manual_seed(0)
+    length = -(-len(tree) // attention.BLOCK) * attention.BLOCK
+    query, key, value = (torch.randn(1, heads, length, 16) for heads in (4, 2, 2))
+    mask = tree.block_mask(length, window, query.device)
+    want = flex_attention(query, key, value, block_mask=mask, enable_gqa=True)[:, :, : len(tree)]
+    cut_off = [x[:, :, : len(tree)] for x in (query, key, value)]
+    got, _ = attention.trie_attention(None, *cut_off, None, tree=tree, sliding_window=window)
+    torch.testing.assert_close(got.transpose(1, 2), want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("kind", ["llama", "qwen3 with windows"])
+def test_on_a_gpu(kind):
+    model, chosen = model_of(kind, torch.float32, patched=False).cuda(), branched()
+    alone, tried = result(model, "padded", chosen, 1), result(model, "trie", chosen)
+    for a, c in zip(alone, tried, strict=True):
+        torch.testing.assert_close(c, a, atol=1e-3, rtol=1e-3)
+
+
+def test_a_lone_token_is_a_tree():
+    ids, tree, paths = build([np.array([5], np.int32)])
+    assert (ids.tolist(), tree.end.tolist(), paths[0].tolist()) == ([5], [1], [0])
+    assert isinstance(tree, Tree)
