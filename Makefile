@@ -25,19 +25,23 @@ SYSTEM_PACKAGES ?= bubblewrap $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/nul
 PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
 
-.PHONY: help train test test-all lint wheel system clean
+.PHONY: help train test test-all test-docker lint wheel system clean
 help:
 	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
-	@echo "targets: train test test-all lint wheel system clean"
+	@echo "targets: train test test-all test-docker lint wheel system clean"
 
 train: system $(VENV)/.train-installed
 	$(BIN)/agentrl train household $(ARGS)
 
 test: system $(VENV)/.test-installed
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -m 'not docker' $(ARGS)
 
-# Parts that need more than pip (Docker, a browser, an inference engine) will have targets of their own here.
-test-all: test
+# Parts that need more than pip (Docker, a browser, an inference engine) have targets of their own here.
+test-all: test test-docker
+
+test-docker: $(VENV)/.test-installed
+	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) docker.io'
+	$(BIN)/pytest -m docker $(ARGS)
 
 lint: system $(VENV)/.test-installed
 	$(BIN)/ruff check .

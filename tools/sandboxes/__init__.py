@@ -12,6 +12,7 @@ __all__ = ["SANDBOXES", "Limits", "Run", "Sandbox", "SandboxError", "Session", "
 # name -> class, and the extra that brings its dependencies
 SANDBOXES = {
     "local": ("agentrl.tools.sandboxes.local:Local", None),
+    "docker": ("agentrl.tools.sandboxes.docker:Docker", "docker"),
 }
 
 

@@ -7,6 +7,7 @@ Started by root, a session runs as a user id of its own: the kernel counts proce
 
 from __future__ import annotations
 
+import base64
 import functools
 import itertools
 import json
@@ -28,7 +29,7 @@ from agentrl.tools.sandboxes.session import GuestSession
 
 # Each can be left out by a test that shows what it is for.
 LAYERS = frozenset({"files", "pids", "network", "ipc", "user", "seccomp", "environment"})
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/tmp",
     "LANG": "C.UTF-8",
@@ -39,6 +40,7 @@ _ENVIRONMENT = {
 _HERE, _GUEST = str(Path(__file__).parent / "guest"), "/opt/guest"
 _NOBODY = 65534
 _OWN_USERS = 1 << 30  # above the ids that people and containers are given
+_numbers = itertools.count()
 
 
 class Local:
@@ -67,20 +69,22 @@ class Local:
 
     def _spawn(self, limits: Limits) -> _Process:
         own_user = os.geteuid() == 0 and not self.unconfined and "user" in self.layers
-        uid = _OWN_USERS + (os.getpid() % 2**21 << 8) + next(_numbers) % 256 if own_user else None
-        config = {**asdict(limits), "uid": uid, "tied": not self.unconfined}
+        uid = own_user_id() if own_user else None
+        refused = seccomp.program() if not self.unconfined and "seccomp" in self.layers else b""
+        config = {
+            **asdict(limits),
+            "uid": uid,
+            "tied": not self.unconfined,
+            "seccomp": base64.b64encode(refused).decode(),
+        }
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
         command = [python, "-s", "-S", f"{_HERE if self.unconfined else _GUEST}/supervisor.py", json.dumps(config)]
         if self.unconfined:
-            return _Process(command, _ENVIRONMENT, (), folder=True)
-        with tempfile.TemporaryFile() as filter_file:
-            filter_file.write(seccomp.program())
-            filter_file.seek(0)
-            wrapped = [*self._bubblewrap(limits, filter_file.fileno()), *command]
-            environment = _ENVIRONMENT if "environment" in self.layers else {**os.environ, **_ENVIRONMENT}
-            return _Process(wrapped, environment, (filter_file.fileno(),))
+            return _Process(command, ENVIRONMENT, folder=True)
+        environment = ENVIRONMENT if "environment" in self.layers else {**os.environ, **ENVIRONMENT}
+        return _Process([*self._bubblewrap(limits), *command], environment)
 
-    def _bubblewrap(self, limits: Limits, filter_fd: int) -> list[str]:
+    def _bubblewrap(self, limits: Limits) -> list[str]:
         has = self.layers.__contains__
         options = ["bwrap", "--die-with-parent", "--new-session", "--unshare-uts", "--cap-drop", "ALL"]
         if os.geteuid() == 0:
@@ -90,7 +94,6 @@ class Local:
         options += ["--unshare-pid", "--as-pid-1"] if has("pids") else []
         options += ["--unshare-net"] if has("network") else []
         options += ["--unshare-ipc"] if has("ipc") else []
-        options += ["--seccomp", str(filter_fd)] if has("seccomp") else []
         disk = str(limits.disk)
         return [
             *options,
@@ -106,7 +109,7 @@ class Local:
 class _Process:
     """A started guest and the pipes to it."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], fds: tuple[int, ...], folder: bool = False):
+    def __init__(self, command: list[str], environment: dict[str, str], folder: bool = False):
         self._folder = tempfile.mkdtemp(prefix="agentrl-") if folder else None
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 closed with the process
         self._process = subprocess.Popen(
@@ -117,7 +120,6 @@ class _Process:
             bufsize=0,
             env=environment,
             cwd=self._folder or "/",
-            pass_fds=fds,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -141,7 +143,9 @@ class _Process:
         return " ".join(self._stderr.read(500).decode(errors="replace").split())
 
 
-_numbers = itertools.count()
+def own_user_id() -> int:
+    """A user id that no other living sandbox of this machine has: of this process and a running number."""
+    return _OWN_USERS + (os.getpid() % 2**21 << 8) + next(_numbers) % 256
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The system calls that code in a sandbox is refused, as a classic BPF program for ``bwrap --seccomp``.
+"""The system calls that code in a sandbox is refused, as a classic BPF program that the guest installs.
 
 A list of what is refused, not of what is allowed: what stays open is what any unprivileged process may do to files,
 memory and processes that it can see, and the other layers decide what it sees. Refused are other processes' memory,

@@ -47,14 +47,14 @@ made = subprocess.run(script, shell=True, capture_output=True, text=True)
 if "all" in made.stdout and "fork" not in made.stderr: print("GOT 200 from a shell")
 """,
         "daemons": """
-for i in range(80):
+for i in range(50):
     if not os.fork():
         os.setsid()
         if os.fork(): os._exit(0)
         time.sleep(20); os._exit(0)
     os.wait()
 alive = sum(name.isdigit() for name in os.listdir("/proc"))
-print("GOT daemons" if alive > 60 else "refused", alive)
+print("GOT daemons" if alive > 45 else "refused", alive)
 """,
     },
     "memory bomb": {
@@ -67,7 +67,9 @@ for i in range(12):
     if not pid:
         b = bytearray(b"x") * (100 << 20); time.sleep(20); os._exit(0)
     children.append(pid)
-time.sleep(2); print("GOT 1200 MB in", len(children), "processes")
+time.sleep(2)
+alive = [pid for pid in children if not os.waitpid(pid, os.WNOHANG)[0]]
+print("GOT 1200 MB" if len(alive) == 12 else "some were ended", len(alive))
 """,
         "memory files": """
 held = []

@@ -16,7 +16,7 @@ from typing import Any
 _DUMPABLE = 4  # option of prctl(2)
 _REQUESTS, _REPLIES, _OUTPUT = 3, 4, 5  # descriptors
 _FILES = 256  # open ones
-_HIDDEN = ("__main__", "_ast", "ctypes", "driver", "files", "json", "resource", "select", "types")
+_HIDDEN = ("__main__", "_ast", "ctypes", "driver", "files", "json", "resource", "select", "supervisor", "types")
 
 
 def become(limits: dict[str, Any], code: int, reply: int, output: int) -> None:
