@@ -13,6 +13,7 @@ __all__ = ["SANDBOXES", "Limits", "Run", "Sandbox", "SandboxError", "Session", "
 SANDBOXES = {
     "local": ("agentrl.tools.sandboxes.local:Local", None),
     "docker": ("agentrl.tools.sandboxes.docker:Docker", "docker"),
+    "e2b": ("agentrl.tools.sandboxes.e2b:E2B", "e2b"),
 }
 
 
