@@ -16,7 +16,8 @@ from typing import Any, Literal, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from agentrl.agents.formats import Format, format_named, without_thinking
+from agentrl.agents.calls import TEXT_CALLS
+from agentrl.agents.formats import FORMATS, Format, without_thinking
 from agentrl.errors import UserError
 from agentrl.types import Action, IntArray, Message, Observation, Turn, text_of
 
@@ -29,7 +30,7 @@ class AgentConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal["auto", "action", "tools", "text"] = Field(
+    format: Literal["auto", "action", "tools", "text", "tags", "react"] = Field(
         "auto", description="how a reply holds its action; auto: tools where the environment has tools, else action"
     )
     context: Literal["full"] | NonNegativeInt = Field("full", description="full, or how many past turns a prompt keeps")
@@ -44,7 +45,8 @@ class AgentConfig(BaseModel):
 
 def format_for(config: AgentConfig, tools: list[dict[str, Any]]) -> Format:
     """The format an agent writes in, where the environment offers these tools."""
-    return format_named(config.format if config.format != "auto" else ("tools" if tools else "action"))
+    name = config.format if config.format != "auto" else ("tools" if tools else "action")
+    return TEXT_CALLS[name](tools) if name in TEXT_CALLS else FORMATS[name]()
 
 
 class ChatAgent:
@@ -57,6 +59,7 @@ class ChatAgent:
         self.config = config
         self.format: Format = format_for(config, tools)
         self.tools = tools
+        self._shown = tools if self.format.native else []  # else the template would tell of calls of its own
         self._refused: frozenset[str] = frozenset()
         self._refused = frozenset(role for role in ("system", "tool") if not self._takes(role))
         self.end, self.end_id = self._end_of_turn()
@@ -99,7 +102,7 @@ class ChatAgent:
         fitted = [message_as_user(m) if m["role"] in self._refused else m for m in read]
         return str(
             self.tokenizer.apply_chat_template(
-                merge_users(fitted), tools=self.tools or None, tokenize=False, add_generation_prompt=generate
+                merge_users(fitted), tools=self._shown or None, tokenize=False, add_generation_prompt=generate
             )
         )
 
@@ -116,9 +119,9 @@ class ChatAgent:
         text = "\n".join(part for part in (instructions.strip(), self.format.instructions) if part)
         if not self.tools:
             return text
-        if not self._template_shows_tools():
+        if not self._shown or not self._template_shows_tools():
             text += "\nTools:\n" + "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in self.tools)
-        if not self._template_calls_tools():
+        if self._shown and not self._template_calls_tools():
             text += '\nCall one with <tool_call>{"name": ..., "arguments": {...}}</tool_call>.'
         return text
 

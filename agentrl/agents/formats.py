@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
-from agentrl.errors import unknown
 from agentrl.types import Action, ToolCall
 
 MAX_ACTION_CHARS = 20_000
@@ -27,6 +26,7 @@ class Format(Protocol):
 
     instructions: str
     stop: tuple[str, ...]
+    native: bool  # calls are written as the chat template writes them, so the template tells of the tools
 
     def parse(self, text: str) -> Action: ...
     def render(self, action: Action) -> str: ...
@@ -43,13 +43,14 @@ class ActionTags:
 
     instructions: str = "Think between <think> and </think> if you like, then act between <action> and </action>."
     stop: tuple[str, ...] = ("</action>",)
+    native = True
 
     def parse(self, text: str) -> Action:
         before, closed, _ = without_thinking(text).rpartition("</action>")
         _, opened, action = before.rpartition("<action>")
         if not closed or not opened:
             raise ParseError("No action found. Give one command between <action> and </action>.")
-        return _sized(action.split("</action>", 1)[0], "The action is empty.")
+        return sized(action.split("</action>", 1)[0], "The action is empty.")
 
     def render(self, action: Action) -> str:
         return f"<action>{_plain(action)}</action>"
@@ -60,9 +61,10 @@ class Text:
 
     instructions: str = ""
     stop: tuple[str, ...] = ()
+    native = True
 
     def parse(self, text: str) -> Action:
-        return _sized(without_thinking(text), "The reply is empty.")
+        return sized(without_thinking(text), "The reply is empty.")
 
     def render(self, action: Action) -> str:
         return _plain(action)
@@ -76,6 +78,7 @@ class Tools:
 
     instructions: str = ""
     stop: tuple[str, ...] = ()
+    native = True
     _pattern = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
     def parse(self, text: str) -> Action:
@@ -85,7 +88,7 @@ class Tools:
             return calls[0]
         if calls:
             return calls
-        return _sized(text, "The reply is empty. Call a tool or answer.")
+        return sized(text, "The reply is empty. Call a tool or answer.")
 
     def render(self, action: Action) -> str:
         if isinstance(action, str):
@@ -100,14 +103,8 @@ class Tools:
 
     @staticmethod
     def _call(body: str) -> ToolCall:
-        body = _sized(body, "The tool call is empty.")
-        if max(accumulate((c in "[{") - (c in "]}") for c in body)) > MAX_DEPTH:
-            raise ParseError("The tool call is nested too deeply.")
-        try:
-            call = json.loads(body)
-        except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
-            raise ParseError(f"A tool call is a JSON object with name and arguments: {error}"[:200]) from None
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+        call = json_object(body, "A tool call")
+        if not isinstance(call.get("name"), str):
             raise ParseError('A tool call needs a "name".')
         arguments = call.get("arguments", {})
         if not isinstance(arguments, dict):
@@ -120,13 +117,21 @@ class Tools:
 FORMATS: dict[str, type[Format]] = {"action": ActionTags, "text": Text, "tools": Tools}
 
 
-def format_named(name: str) -> Format:
-    if name not in FORMATS:
-        raise unknown("agent.format", name, [*FORMATS, "auto"])
-    return FORMATS[name]()
+def json_object(body: str, what: str) -> dict[str, Any]:
+    """A JSON object that a model wrote. Raises ParseError in one line, however long or deep it is."""
+    body = sized(body, f"{what} is empty.")
+    if max(accumulate((c in "[{") - (c in "]}") for c in body)) > MAX_DEPTH:
+        raise ParseError(f"{what} is nested too deeply.")
+    try:
+        made = json.loads(body)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        raise ParseError(f"{what} is a JSON object: {error}"[:200]) from None
+    if not isinstance(made, dict):
+        raise ParseError(f"{what} is a JSON object.")
+    return made
 
 
-def _sized(action: str, empty: str) -> str:
+def sized(action: str, empty: str) -> str:
     action = action.strip()
     if not action or len(action) > MAX_ACTION_CHARS:
         raise ParseError(f"The action is too long ({len(action)} characters)." if action else empty)

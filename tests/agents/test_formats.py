@@ -7,17 +7,51 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentrl.agents.formats import FORMATS, MAX_ACTION_CHARS, ParseError, format_named, without_thinking
-from agentrl.errors import UserError
+from agentrl.agents.calls import TEXT_CALLS
+from agentrl.agents.formats import FORMATS, MAX_ACTION_CHARS, ParseError, without_thinking
 from agentrl.types import ToolCall
 
+ALL = [*FORMATS, *TEXT_CALLS]
+PARAMETERS = {
+    "python": {"properties": {"code": {"type": "string"}}, "required": ["code"]},
+    "search": {"properties": {"query": {"type": "string"}, "k": {"type": "integer"}}, "required": ["query"]},
+    "add": {"properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}, "required": ["a", "b"]},
+    "wait": {"properties": {}},
+}
+SCHEMAS = [{"type": "function", "function": {"name": n, "parameters": p}} for n, p in PARAMETERS.items()]
+
+
+def format_named(name):
+    return TEXT_CALLS[name](SCHEMAS) if name in TEXT_CALLS else FORMATS[name]()
+
+
 TAGS = ("<think>", "</think>", "<action>", "</action>", "<tool_call>", "</tool_call>")
-PIECES = (*TAGS, '{"name": "f", "arguments": {}}', "{", "}", '"', "[", "go north", "\n", "é", "\ud800", "NaN", "1e999")
+WORDS = ("<python>", "</python>", "<tool>", "</tool>", "<answer>", "</answer>", "\nAction: ", "\nAction Input: ")
+PIECES = (
+    *TAGS,
+    *WORDS,
+    "Final Answer: ",
+    "\nObservation:",
+    "add",
+    "search",
+    "Thought:",
+    '{"name": "f", "arguments": {}}',
+    "{",
+    "}",
+    '"',
+    "[",
+    "go north",
+    "\n",
+    "é",
+    "\ud800",
+    "NaN",
+    "1e999",
+)
 noise = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=12).map("".join)
 plain = st.text(min_size=1, max_size=40).filter(lambda t: t.strip() == t and not any(tag in t for tag in TAGS))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ALL)
 @given(text=noise)
 @example('<tool_call>{"name": "f", "arguments": {"x": ' + "9" * 5000 + "}}</tool_call>")
 @example('<tool_call>{"name": "f", "arguments": {"x": ' + "[" * 900 + "]" * 900 + "}}</tool_call>")
@@ -85,15 +119,15 @@ def test_the_last_action_counts_and_an_unclosed_one_does_not():
             tags.parse(text)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ALL)
 def test_what_is_too_long_is_refused_not_cut(name):
     long = "x" * (MAX_ACTION_CHARS + 1)
     with pytest.raises(ParseError, match="too long"):
         format_named(name).parse(f"<action>{long}</action>" if name == "action" else long)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("piece", ["<action>", "</action>", "<tool_call>", "<think>", "</think>", "<action></action>"])
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("piece", [*TAGS, "<action></action>", *WORDS, "<python></python>", "<tool>{}</tool>"])
 def test_repeated_tags_take_linear_time(name, piece):
     begin = time.perf_counter()
     with contextlib.suppress(ParseError):
@@ -106,6 +140,63 @@ def test_thinking_is_what_stands_before_its_last_closing_tag():
     assert without_thinking("a</think>b") == "b"
 
 
-def test_an_unknown_format_names_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'action'"):
-        format_named("actoin")
+names = st.sampled_from(sorted(PARAMETERS)) | st.text("abc_", min_size=1, max_size=5)
+any_call = st.builds(call, names, st.dictionaries(st.text(max_size=8), values, max_size=3))
+shortest = st.sampled_from([("python", "code"), ("search", "query")])
+one_argument = st.builds(lambda tool, text: call(tool[0], {tool[1]: text}), shortest, st.text() | noise)
+
+
+@pytest.mark.parametrize("name", TEXT_CALLS)
+@given(made=st.lists(any_call | one_argument, min_size=1, max_size=3))
+def test_text_calls_are_read_as_they_are_written(name, made):
+    form = format_named(name)
+    assert form.parse("I wonder.\n" + form.render(made)) == (made[0] if len(made) == 1 else made)
+
+
+@pytest.mark.parametrize("name", TEXT_CALLS)
+@given(plain.filter(lambda text: not any(word in text for word in WORDS)))
+def test_an_answer_is_read_as_it_is_written(name, answer):
+    form = format_named(name)
+    assert form.parse(form.render(answer)) == answer
+
+
+def test_tags_as_models_write_them():
+    tags = format_named("tags")
+    code = "\nfor i in range(3):\n    print(i)\n"
+    assert tags.parse(f"<think>hm</think>Let me see. <python>{code}</python>") == call("python", {"code": code.strip()})
+    assert tags.parse("<search>a</search> and <search>b</search>") == [
+        call("search", {"query": "a"}), call("search", {"query": "b"}),
+    ]  # fmt: skip
+    assert tags.parse('<tool>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool>') == call("add", {"a": 1, "b": 2})
+    assert tags.parse("so <answer> 42 </answer>") == "42"
+    assert tags.parse("<search>a</search> <answer>b</answer>") == call("search", {"query": "a"})
+    assert "<python>code</python>" in tags.instructions
+    for cut in (
+        "<python>print(",
+        "no tag",
+        "<tool>[1]</tool>",
+        '<tool>{"name": 3}</tool>',
+        "<answer> </answer>",
+        "<add>1</add>",
+    ):
+        with pytest.raises(ParseError):
+            tags.parse(cut)
+
+
+def test_react_as_models_write_it():
+    react = format_named("react")
+    assert react.parse('Thought: add\nAction: add\nAction Input: {"a": 1,\n"b": 2}') == call("add", {"a": 1, "b": 2})
+    assert react.parse("Action: search\nAction Input: who is it?") == call("search", {"query": "who is it?"})
+    assert react.parse("Action: wait") == call("wait", {})
+    assert react.parse("Thought: I know.\nFinal Answer: 42\nor so") == "42\nor so"
+    invented = "Action: search\nAction Input: x\nObservation: y\nFinal Answer: y"
+    assert react.parse(invented) == call("search", {"query": "x"})
+    for cut in (
+        "Thought: hm",
+        "Action Input: {}",
+        "Action: \nAction Input: {}",
+        "Final Answer:",
+        "Action: add\nAction Input: 1",
+    ):
+        with pytest.raises(ParseError):
+            react.parse(cut)
