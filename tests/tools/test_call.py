@@ -7,6 +7,7 @@ import time
 import pytest
 
 from agentrl.tools import Price, ToolError, tool
+from agentrl.tools import call as calls
 from agentrl.tools.call import call
 from agentrl.tools.tool import tool_of
 
@@ -120,18 +121,25 @@ def test_a_long_result_is_cut_and_says_so():
     assert [part.get("text", "-") for part in called(see).content] == ["0123456", "-", "789\n... 3 characters cut"]
 
 
-def test_calls_keep_to_their_rate():
-    @tool(rate=50)
+def test_calls_keep_to_their_rate(monkeypatch):
+    @tool(rate=4)
     def look() -> str:
-        times.append(time.monotonic())
         return ""
 
-    async def many():
-        await asyncio.gather(*(call(tool_of(look), look, {}, in_thread) for _ in range(6)))
+    waits, now = [], 100.0
+    monkeypatch.setattr(calls.time, "monotonic", lambda: now)
+    monkeypatch.setattr(calls.asyncio, "sleep", lambda seconds: _note(waits, seconds))
+    for _ in range(3):
+        called(look)
+    now += 0.6
+    called(look)
+    now += 10
+    called(look)
+    assert waits == pytest.approx([0.0, 0.25, 0.5, 0.15, 0.0])
 
-    times = []
-    asyncio.run(many())
-    assert max(times) - min(times) >= 5 / 50 - 0.01
+
+async def _note(waits, seconds):
+    waits.append(seconds)
 
 
 def test_a_cached_result_is_the_first_one_and_costs_the_same():

@@ -11,6 +11,7 @@ import os
 import re
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -41,6 +42,7 @@ class E2BSession:
         self.limits = limits
         self._machine: Any = None
         self._renew = 0.0
+        self._kill: Callable[[], Any] = lambda: None
         self._start()
 
     def run(self, code: str) -> Run:
@@ -96,6 +98,7 @@ class E2BSession:
         self.close()
 
     def _start(self) -> None:
+        self._kill()
         with self._told():
             self._machine = Machine.create(timeout=_LEASE, allow_internet_access=False)
             self._context = self._machine.create_code_context()

@@ -119,6 +119,8 @@ class Handler(BaseHTTPRequestHandler):
         return next(iter(machine.values()))
 
     def answer(self, status: int, value: Any = None) -> None:
+        if status == 404 and value is None:
+            value = {"code": 404, "message": "not found"}
         data = b"" if value is None else value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/octet-stream" if isinstance(value, bytes) else "application/json")
