@@ -40,6 +40,7 @@ class SFTConfig(BaseModel):
     noise_from: float = Field(
         0.0, ge=0, le=1, description="share of the training after which turns marked as noise are learnt too; 1: never"
     )
+    noise_weight: float = Field(1.0, ge=0, description="loss weight of such turns then")
     bf16: bool = Field(False, description="matrix products in bfloat16: faster where the processor has them")
     positions: int = Field(4096, ge=64, description="padded positions a forward pass")
     seed: int = 0
@@ -111,8 +112,9 @@ def _sample(ids: list[int], weight: list[float], noise: list[bool]) -> Sample:
     )
 
 
-def without_noise(sample: Sample) -> Sample:
-    return replace(sample, weight=sample.weight * (1 - sample.columns["noise"]))
+def with_noise(sample: Sample, weight: float) -> Sample:
+    """The sample with the loss of its noise times ``weight``."""
+    return replace(sample, weight=sample.weight * (1 + sample.columns["noise"] * np.float32(weight - 1)))
 
 
 def fit(
@@ -134,8 +136,8 @@ def fit(
     for step in range(steps):
         rate = min(1.0, (step + 1) / max(1, config.warmup)) * (1.0 - 0.9 * step / steps)
         chosen = [samples[i] for i in order[step * config.batch : (step + 1) * config.batch]]
-        if step < round(config.noise_from * steps):
-            chosen = [without_noise(sample) for sample in chosen]
+        noise = config.noise_weight if step >= round(config.noise_from * steps) else 0.0
+        chosen = [with_noise(sample, noise) for sample in chosen]
         total = sum(float(s.weight[1:].sum()) for s in chosen) or 1.0
         loss_sum = 0.0
         for batch in padded(chosen, config.positions):

@@ -6,7 +6,7 @@ import torch
 
 from agentrl.agents.chat import AgentConfig, ChatAgent
 from agentrl.trainers.models import new_model, train_tokenizer
-from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of, without_noise
+from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of, with_noise
 from agentrl.types import Task, ToolCall, Trajectory, Turn
 
 WORLDS = {
@@ -60,7 +60,7 @@ def test_noise_can_be_left_out(tokenizer, observed):
     played = [trajectory([("one", "dance", True), ("two", "look", False)])]
     (s,) = samples(tokenizer, played, observation_weight=observed)
     assert "dance" in learnt(tokenizer, s, 0.5)
-    clean = without_noise(s)
+    clean = with_noise(s, 0)
     assert learnt(tokenizer, clean, 0.5) == "<action>look</action>"
     assert "dance" in tokenizer.decode(clean.ids)
     assert "dance" not in learnt(tokenizer, clean, 0.0)
@@ -76,9 +76,11 @@ def test_noise_comes_when_it_is_told_to(tokenizer):
 
     made = samples(tokenizer, played)
     always, late, never = (fitted(made, noise_from=share) for share in (0.0, 0.5, 1.0))
-    assert torch.equal(never, fitted([without_noise(s) for s in made]))
+    assert torch.equal(never, fitted([with_noise(s, 0) for s in made]))
     assert not torch.equal(late, always)
     assert not torch.equal(late, never)
+    assert torch.equal(never, fitted(made, noise_weight=0.0))
+    assert torch.equal(fitted(made, noise_weight=3.0), fitted([with_noise(s, 3) for s in made]))
     fitted(samples(tokenizer, [trajectory([("one", "dance", True)])]), noise_from=1.0)  # nothing to learn: no NaN
 
 
