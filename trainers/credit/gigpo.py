@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import SequenceMatcher
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from agentrl.trainers.credit.normalise import group_centred, joint, returns_to_go
 from agentrl.trainers.credit.registry import estimator
+from agentrl.trainers.credit.similarity import Alike, clusters
 from agentrl.trainers.credit.table import Floats, Ints, TurnTable
 
 Thresh = Annotated[float, Field(gt=0, lt=1)]
@@ -52,24 +52,15 @@ def similar(table: TurnTable, thresh: float) -> Ints:
 
     In table order, an observation joins the first cluster, in order of creation, whose first member it resembles:
     ``SequenceMatcher(None, observation, member).ratio() >= thresh``; else it opens one. Equal texts always land
-    together, so each distinct text of a group is compared once; the two cheap upper bounds settle most pairs.
+    together, so each distinct text of a group is placed once; see :mod:`agentrl.trainers.credit.similarity`.
     """
-    clusters = np.zeros(len(table), np.int64)
-    for group in np.unique(table.group):
-        rows = np.flatnonzero(table.turn_group == group)
+    alike = Alike(table.texts, thresh)
+    groups = np.split(np.arange(len(table)), np.flatnonzero(np.diff(table.turn_group)) + 1)
+    labels = [np.zeros(0, np.int64)]
+    for rows in groups if len(table) else ():
         texts, first, text_of = np.unique(table.observation[rows], return_index=True, return_inverse=True)
-        members: list[SequenceMatcher[str]] = []
+        order = np.argsort(first)  # as they were seen
         label = np.zeros(len(texts), np.int64)
-        for k in np.argsort(first):
-            label[k] = _place(table.texts[texts[k]], members, thresh)
-        clusters[rows] = label[text_of]
-    return clusters
-
-
-def _place(text: str, members: list[SequenceMatcher[str]], thresh: float) -> int:
-    for k, member in enumerate(members):
-        member.set_seq1(text)
-        if member.real_quick_ratio() >= thresh and member.quick_ratio() >= thresh and member.ratio() >= thresh:
-            return k
-    members.append(SequenceMatcher(None, "", text))
-    return len(members) - 1
+        label[order] = clusters(texts[order].tolist(), alike)
+        labels.append(label[text_of])
+    return np.concatenate(labels)

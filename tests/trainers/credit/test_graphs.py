@@ -36,7 +36,7 @@ def edges_of(group: list[Walk]) -> list[list[tuple[str, str]]]:
     return [list(zip(states, [*states[1:], end], strict=True)) for (states, *_), end in zip(group, ends, strict=True)]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(batches, st.booleans(), st.sampled_from([0.5, 0.95]))
 def test_graphgpo_step(batch: list[list[Walk]], relative: bool, gamma: float) -> None:
     expected = []
@@ -63,7 +63,7 @@ def test_graphgpo_step(batch: list[list[Walk]], relative: bool, gamma: float) ->
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(batches, st.sampled_from([0.5, 0.9]))
 def test_graft(batch: list[list[Walk]], gamma: float) -> None:
     """Values as the solution of the linear equations, not by iteration."""

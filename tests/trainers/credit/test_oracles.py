@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl.trainers.credit import TurnTable, assign, returns_to_go
-from agentrl.trainers.credit.gigpo import similar
 
-Episode = list[tuple[str, float, bool]]  # (state, reward, valid) a turn
+
+class Episode(list[tuple[str, float, bool]]):
+    """(state, reward, valid) a turn; the first ``shared`` are copies of those of ``parent``, an earlier one."""
+
+    parent: int | None = None
+    shared: int = 0
+
 
 turns = st.tuples(st.sampled_from("abcd"), st.sampled_from([0.0, 0.0, 0.25, 1.0, -0.5]), st.booleans())
 episodes = st.lists(turns, min_size=1, max_size=7)
-batches = st.lists(st.lists(episodes, min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+@st.composite
+def grown(draw: st.DrawFn) -> list[Episode]:
+    """A group: some of its episodes are branches, of branches too."""
+    group: list[Episode] = []
+    for own in draw(st.lists(episodes, min_size=1, max_size=4)):
+        episode = Episode(own)
+        if group and draw(st.booleans()):
+            episode.parent = draw(st.integers(0, len(group) - 1))
+            episode.shared = draw(st.integers(0, len(group[episode.parent])))
+            episode[:0] = group[episode.parent][: episode.shared]
+        group.append(episode)
+    return group
+
+
+batches = st.lists(grown(), min_size=1, max_size=3)
 
 
 def table_of(batch: list[list[Episode]]) -> TurnTable:
@@ -30,6 +50,8 @@ def table_of(batch: list[list[Episode]]) -> TurnTable:
         valid=[v for _, _, e in flat for _, _, v in e],
         anchor=[s for _, _, e in flat for s, _, _ in e],
         observation=[s for _, _, e in flat for s, _, _ in e],
+        parent=[None if e.parent is None else f"{g}-{e.parent}" for g, _, e in flat],
+        branch_turn=[e.shared for _, _, e in flat],
     )
 
 
@@ -68,7 +90,7 @@ def gigpo_loop(batch: list[list[Episode]], gamma: float, std: bool, coef: float)
     return out
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(batches, st.booleans(), st.booleans(), st.booleans(), st.sampled_from([0.0, 0.1]))
 def test_grpo(batch: list[list[Episode]], std: bool, rows: bool, raw: bool, coef: float) -> None:
     options = {
@@ -80,7 +102,7 @@ def test_grpo(batch: list[list[Episode]], std: bool, rows: bool, raw: bool, coef
     np.testing.assert_allclose(found, grpo_loop(batch, std, rows, raw, coef), rtol=1e-8, atol=1e-8)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(batches, st.sampled_from([0.0, 0.5, 0.95, 1.0]), st.booleans(), st.sampled_from([0.0, 0.1]))
 def test_gigpo_step(batch: list[list[Episode]], gamma: float, std: bool, coef: float) -> None:
     credit = [{"gigpo-step": {"gamma": gamma, "std": std}}]
@@ -103,7 +125,7 @@ def test_gigpo_is_grpo_and_its_step_part_to_the_bit(batch: list[list[Episode]], 
 @settings(max_examples=100, deadline=None)
 @given(batches, st.sampled_from([0.3, 0.95]))
 def test_a_penalty_before_discounting_reaches_earlier_turns(batch: list[list[Episode]], gamma: float) -> None:
-    priced = [[[(s, r - 0.1 * (not v), True) for s, r, v in e] for e in group] for group in batch]
+    priced = [[Episode((s, r - 0.1 * (not v), True) for s, r, v in e) for e in group] for group in batch]
     options: list[Any] = ["grpo", {"gigpo-step": {"gamma": gamma}}]
     found = assign(table_of(batch), [{"invalid-penalty": {"when": "before"}}], options).advantages
     np.testing.assert_allclose(found, assign(table_of(priced), credit=options).advantages, atol=1e-8)
@@ -122,7 +144,7 @@ def test_returns_equal_the_plain_loop_to_the_bit(batch: list[list[Episode]], gam
     assert returns_to_go(table_of(batch), gamma).tolist() == expected
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(batches, st.booleans(), st.sampled_from([0.0, 0.1]))
 def test_rloo(batch: list[list[Episode]], raw: bool, coef: float) -> None:
     expected = []
@@ -166,7 +188,7 @@ def hgpo_loop(
     return out
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     batches,
     st.integers(0, 4),
@@ -183,11 +205,21 @@ def test_hgpo(batch: list[list[Episode]], history: int, alpha: float, gamma: flo
 
 Step = tuple[str, str, bool]  # (state, action, valid)
 walks = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.booleans()), min_size=1, max_size=5)
-walked = st.lists(
-    st.lists(st.tuples(walks, st.sampled_from([0.0, 1.0]), st.booleans()), min_size=1, max_size=4),
-    min_size=1,
-    max_size=3,
-)
+
+
+@st.composite
+def walked_together(draw: st.DrawFn) -> list[tuple[list[Step], float, bool]]:
+    """A group of (walk, outcome, cut); some walks begin as an earlier one does, as branches do."""
+    group: list[tuple[list[Step], float, bool]] = []
+    for walk in draw(st.lists(walks, min_size=1, max_size=4)):
+        if group and draw(st.booleans()):
+            before = group[draw(st.integers(0, len(group) - 1))][0]
+            walk = before[: draw(st.integers(0, len(before)))] + walk
+        group.append((walk, draw(st.sampled_from([0.0, 1.0])), draw(st.booleans())))
+    return group
+
+
+walked = st.lists(walked_together(), min_size=1, max_size=3)
 
 
 def salt_loop(batch: list[list[tuple[list[Step], float, bool]]], history: int, once: bool) -> list[float]:
@@ -214,7 +246,7 @@ def salt_loop(batch: list[list[tuple[list[Step], float, bool]]], history: int, o
     return out
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(walked, st.integers(0, 3), st.booleans())
 def test_salt(batch: list[list[tuple[list[Step], float, bool]]], history: int, once: bool) -> None:
     flat = [(g, k, *episode) for g, group in enumerate(batch) for k, episode in enumerate(group)]
@@ -233,20 +265,3 @@ def test_salt(batch: list[list[tuple[list[Step], float, bool]]], history: int, o
     options: dict[str, Any] = {"history": history, "counting": "trajectory" if once else "occurrence"}
     found = assign(table, credit=[{"salt": options}]).advantages
     np.testing.assert_allclose(found, salt_loop(batch, history, once), rtol=1e-8, atol=1e-8)
-
-
-words = st.lists(st.sampled_from(["you see", "a fridge", "a desk", "nothing", "on it"]), min_size=1, max_size=6)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(words.map(" ".join), min_size=1, max_size=4), min_size=1, max_size=4), st.floats(0.3, 0.99))
-def test_similarity_joins_the_first_cluster_it_resembles(group: list[list[str]], thresh: float) -> None:
-    table = table_of([[[(text, 0.0, True) for text in episode] for episode in group]])
-    members: list[str] = []
-    expected = []
-    for text in (text for episode in group for text in episode):
-        like = (k for k, m in enumerate(members) if SequenceMatcher(None, text, m).ratio() >= thresh)
-        k = next(like, len(members))
-        members += [text] if k == len(members) else []
-        expected.append(k)
-    assert similar(table, thresh).tolist() == expected

@@ -48,7 +48,7 @@ def paths_of(tree: Tree) -> list[list[tuple[int, int]]]:
     return paths
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(trees(), st.booleans())
 def test_tree_hard(tree: Tree, reverse: bool) -> None:
     table, paths = table_of(tree, reverse), paths_of(tree)
@@ -60,7 +60,7 @@ def test_tree_hard(tree: Tree, reverse: bool) -> None:
         np.testing.assert_allclose(found.of(name), expected, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(trees(), st.booleans(), st.sampled_from(["average", "group_size"]), st.booleans(), st.booleans())
 def test_treepo(tree: Tree, reverse: bool, strategy: str, branches: bool, drop: bool) -> None:
     paths, outcome = paths_of(tree), [r for *_, r in tree]

@@ -28,7 +28,7 @@ def of_outcomes(groups: list[list[float]]) -> TurnTable:
     )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(outcomes)
 def test_mc_grpo_as_published(groups: list[list[float]]) -> None:
     expected = []
