@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -86,10 +86,10 @@ class TurnTable:
         object.__setattr__(self, "rewards", {name: _frozen(name, r, len(self.ids)) for name, r in self.rewards.items()})
         object.__setattr__(self, "scores", {name: _frozen(name, s, len(self)) for name, s in self.scores.items()})
         for name in ("reward", "penalty"):
-            self._bounded(name, getattr(self, name))
-        self._bounded("outcome", self.outcome)
+            self._bounded(name, getattr(self, name), self.where)
+        self._bounded("outcome", self.outcome, self._whose)
         for name, totals in self.rewards.items():
-            self._bounded(f"reward {name!r}", totals)
+            self._bounded(f"reward {name!r}", totals, self._whose)
 
     def __len__(self) -> int:
         return len(self.trajectory)
@@ -261,13 +261,15 @@ class TurnTable:
     def _freeze(self, name: str, dtype: type, length: int) -> None:
         object.__setattr__(self, name, _frozen(name, getattr(self, name), length, dtype))
 
-    def _bounded(self, name: str, column: Floats) -> None:
+    def _whose(self, k: int) -> str:
+        return f"trajectory {self.ids[k]!r}"
+
+    def _bounded(self, name: str, column: Floats, where: Callable[[int], str]) -> None:
         sound = np.abs(column) <= LARGEST
         if not sound.all():
             i = int(np.argmin(sound))
-            where = self.where(i) if len(column) == len(self) else f"trajectory {self.ids[i]!r}"
             why = f", beyond {LARGEST:g}: no mean can be taken of it" if np.isfinite(column[i]) else ""
-            raise UserError(f"{name} of {where} is {column[i]}{why}")
+            raise UserError(f"{name} of {where(i)} is {column[i]}{why}")
 
 
 _PER_TURN: dict[str, type] = {

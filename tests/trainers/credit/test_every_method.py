@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from agentrl.errors import UserError
 from agentrl.trainers.credit import TurnTable, assign, names, registry
+from agentrl.trainers.credit.table import LARGEST
 
 WHERE_IT_IS_GRPO = {"grpo", "tree-soft"}
 FLAT = {
@@ -130,6 +133,15 @@ def test_transforms(table: TurnTable, id: str) -> None:
     assert not np.allclose(credit.advantages, assign(table).advantages)
     total = np.bincount(credit.table.trajectory, credit.table.reward)
     np.testing.assert_allclose(total, credit.table.outcome, atol=1e-9)
+
+
+@pytest.mark.parametrize("id", bundled("estimator"))
+@pytest.mark.filterwarnings("error")
+def test_the_largest_rewards_do_not_overflow(table: TurnTable, id: str) -> None:
+    times = LARGEST / 10
+    rewards = {name: times * totals for name, totals in table.rewards.items()}
+    large = replace(table, reward=times * table.reward, outcome=times * table.outcome, rewards=rewards)
+    assert np.isfinite(assign(large, credit=id).advantages).all()
 
 
 @pytest.mark.parametrize("id", sorted({*bundled("estimator"), *bundled("modulator")}))

@@ -73,6 +73,18 @@ def test_a_reward_that_is_no_number_is_named(value: float) -> None:
         TurnTable.from_groups([broken])
 
 
+@pytest.mark.parametrize("value", [1e308, -1e101])
+def test_a_reward_too_large_for_statistics_is_named(value: float) -> None:
+    message = r"trajectory 'a', turn 1 is .*, beyond 1e\+100: no mean can be taken of it"
+    with pytest.raises(UserError, match=f"reward of {message}"):
+        TurnTable.from_groups([group("g", trajectory("a", turn("s"), turn("t", value)))])
+    table = TurnTable.from_arrays(ids=["a"], group=["g"], length=[2], reward=[0.0, 1.0], cost=[0.0, 1.0])
+    with pytest.raises(UserError, match=f"reward of {message}"):
+        assign(table, [{"tool-price": {"cost": -value}}])
+    with pytest.raises(UserError, match=r"reward 'bonus' of trajectory 'a' is .*, beyond 1e\+100"):
+        TurnTable.from_arrays(ids=["a"], group=["g"], length=[1], reward=[0.0], rewards={"bonus": [value]})
+
+
 def test_a_missing_state_key_is_named_by_whoever_needs_it() -> None:
     table = TurnTable.from_groups([group("g", trajectory("a", turn("s"), turn("")), trajectory("b", turn("s")))])
     assert len(assign(table, credit="grpo").advantages) == 3
