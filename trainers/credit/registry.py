@@ -43,6 +43,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     },
     "estimator": {
         "appo": "agentrl.trainers.credit.appo:appo",
+        "dcpo-sas": "agentrl.trainers.credit.dcpo_sas:dcpo_sas",
         "gdpo": "agentrl.trainers.credit.gdpo:gdpo",
         "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
         "graft": "agentrl.trainers.credit.graft:graft",
@@ -54,6 +55,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",
         "rloo": "agentrl.trainers.credit.rloo:rloo",
         "salt": "agentrl.trainers.credit.salt:salt",
+        "spo": "agentrl.trainers.credit.spo:spo",
         "step-grpo": "agentrl.trainers.credit.step_grpo:step_grpo",
         "tree-hard": "agentrl.trainers.credit.tree_hard:tree_hard",
         "treepo": "agentrl.trainers.credit.treepo:treepo",
@@ -63,6 +65,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "clip": "agentrl.trainers.credit.clip:clip",
         "empg": "agentrl.trainers.credit.empg:empg",
         "whiten": "agentrl.trainers.credit.whiten:whiten",
+        "xrpo-novelty": "agentrl.trainers.credit.xrpo_novelty:xrpo_novelty",
     },
 }
 # id -> the estimators it stands for; an option goes to each of them that has it

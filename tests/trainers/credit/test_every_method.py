@@ -11,10 +11,12 @@ from agentrl.errors import UserError
 from agentrl.trainers.credit import TurnTable, assign, names, registry
 from agentrl.trainers.credit.table import LARGEST
 
-WHERE_IT_IS_GRPO = {"grpo", "tree-soft"}
+WHERE_IT_IS_GRPO = {"grpo", "tree-soft", "dcpo-sas"}  # the last on a task's first batch
 FLAT = {
     "appo",
+    "dcpo-sas",
     "grpo",
+    "spo",
     "tree-soft",
     "rloo",
     "mc-grpo",
@@ -50,6 +52,7 @@ def batch(groups: int = 4, size: int = 4, turns: int = 6) -> TurnTable:
         valid=rng.random(n) < 0.9,
         tokens=rng.integers(1, 30, n),
         entropy=rng.random(n),
+        logprob=-rng.random(n),
         tool_calls=rng.integers(0, 3, n),
         cost=rng.random(n),
         parent=[names[k - 1] if branched[k] else None for k in range(m)],

@@ -43,6 +43,8 @@ MODULATORS = sorted(registry.BUILTIN["modulator"])
 TRANSFORMS = sorted(set(registry.BUILTIN["transform"]) - {"toolrl"})  # the household wants no certain calls
 SAME_AS_GRPO = {
     "grpo",
+    "dcpo-sas",  # every task comes once
+    "xrpo-novelty",  # nobody succeeds
     "brier",  # nobody states a confidence, and all fail alike
     "potential-shaping",  # outcomes stay
     "tree-hard",  # every turn has one trajectory
