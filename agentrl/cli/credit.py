@@ -40,10 +40,10 @@ def list_(plugin: Plugins = None, as_json: AsJson = False) -> None:
     rows = describe()
     if as_json:
         return typer.echo(json.dumps(rows, indent=2, default=str))
-    table = Table("id", "kind", "needs", "formula", "source", box=None)
+    table = Table("id", "kind", "needs", "formula", "source", "parity", box=None)
     for row in rows:
         needs = ", ".join(row["needs"])
-        table.add_row(row["id"], row["kind"], needs, _plain(row["formula"]), _plain(row["source"]))
+        table.add_row(row["id"], row["kind"], needs, *(_plain(row[name]) for name in ("formula", "source", "parity")))
     console = Console()
     console.print(table)
     console.print("\nanchors (the recipe's anchor): what makes two turns comparable")

@@ -29,6 +29,7 @@ PARITY: dict[str, dict[str, Any]] = {
     "reinforce-pp-baseline": dict(_GROUP),
     "rloo": dict(_GROUP),
     "tree-hard": dict(_GROUP),
+    "tree-soft": dict(_GROUP),
     "treepo": {"strategy": "group_size", "singleton": "raw"},
     "whiten": {"per": "token"},
 }
@@ -83,7 +84,10 @@ def choose(ids: Sequence[str], changes: Mapping[str, Any] | None = None, preset:
 
 
 def describe() -> list[dict[str, Any]]:
-    """Every method: id, kind, needs, formula (the first line of its docstring), source, options with defaults."""
+    """Every method: id, kind, needs, formula (the first line of its docstring), source, options with defaults.
+
+    ``parity``: whether ``preset parity`` knows the settings of published code.
+    """
     rows = []
     for kind in KINDS:
         for id in names(kind):
@@ -97,6 +101,7 @@ def describe() -> list[dict[str, Any]]:
                     "needs": sorted({need for plugin in plugins for need in _needs(plugin)}),
                     "formula": " + ".join(p.id for p in plugins) if alias else _doc(first)[0].replace("``", ""),
                     "source": paragraph(plugins[-1].function, "Source"),
+                    "parity": "preset parity" if id in PARITY else "none",
                     "options": {name: _default(p, name) for p in plugins for name in p.option_names},
                 }
             )

@@ -58,6 +58,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "spo": "agentrl.trainers.credit.spo:spo",
         "step-grpo": "agentrl.trainers.credit.step_grpo:step_grpo",
         "tree-hard": "agentrl.trainers.credit.tree_hard:tree_hard",
+        "tree-soft": "agentrl.trainers.credit.tree_soft:tree_soft",
         "treepo": "agentrl.trainers.credit.treepo:treepo",
     },
     "modulator": {
@@ -72,7 +73,6 @@ BUILTIN: dict[Kind, dict[str, str]] = {
 ALIASES: dict[str, tuple[str, ...]] = {
     "gigpo": ("grpo", "gigpo-step"),
     "graphgpo": ("grpo", "graphgpo-step"),
-    "tree-soft": ("grpo",),  # ARPO: turns that branches share are trained in each of them, which averages
 }
 
 
