@@ -29,7 +29,7 @@ class Sample:
     """One segment with what the loss needs. All arrays are [L]; ``weight`` is 0 where nothing is trained.
 
     ``columns``: what only some losses want, by name: "sampler" (logprobs of the policy that sampled, where
-    ``old_logprobs`` are others), "success", "group", "step" (of the episode), and what scorers give.
+    ``old_logprobs`` are others), "success", "group", "episode_turn", and what scorers give.
     """
 
     ids: IntArray
@@ -228,7 +228,7 @@ def samples_of(
             columns = {
                 "success": np.full(len(turn), trajectory.success, np.float32),
                 "group": np.full(len(turn), group, np.float32),
-                "step": segment.turn.astype(np.float32),
+                "episode_turn": segment.turn.astype(np.float32),
             }
             weight = segment.sampled.astype(np.float32)
             samples.append(Sample(segment.ids, weight, segment.logprobs, gain, turn, index, columns))

@@ -58,16 +58,20 @@ class Objective:
         if "entropies" in self.needs:
             leaves["entropies"] = rows.entropies
         with torch.enable_grad():
-            parts = {"policy": self._policy(rows)}
+            parts = {"policy_loss": self._policy(rows)}
             for bound in self.terms:
-                parts[bound.plugin.id] = bound.weight * _sum(rows, bound(rows))
+                parts[f"{bound.plugin.id}_term"] = bound.weight * _sum(rows, bound(rows))
             loss = torch.stack(list(parts.values())).sum()
-            by_policy = _grad(parts["policy"], leaves["logprobs"], retain=True)
+            by_policy = _grad(parts["policy_loss"], leaves["logprobs"], retain=True)
             found = {name: _grad(loss, leaf, retain=True) for name, leaf in leaves.items()}
         return found, self._metrics(rows, by_policy, {"loss": loss, **parts})
 
     def _policy(self, rows: Rows) -> torch.Tensor:
         value = self.policy(rows)
+        if self.corrections and value.ndim == 0:
+            raise UserError(
+                f"loss {self.policy.plugin.id} is not a sum over tokens: corrections have nothing to act on"
+            )
         for bound in self.corrections:
             value = value * bound(rows).detach()
         return _sum(rows, value)
@@ -84,8 +88,7 @@ class Objective:
         }
         sums = {name: (weight * values).sum() for name, values in means.items()}
         sums |= {"ratio_sum": ratio.sum(), "ratio_square_sum": ratio.square().sum(), "rows": (ratio == ratio).sum()}
-        names = {"policy": "policy_loss"}
-        sums |= {names.get(name, name): value.detach() for name, value in parts.items()}
+        sums |= {name: value.detach() for name, value in parts.items()}
         return {name: float(value) for name, value in sums.items()}
 
     @property

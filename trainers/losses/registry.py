@@ -28,21 +28,45 @@ Kind = Literal["policy", "correction", "term"]
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS: tuple[Kind, ...] = ("policy", "correction", "term")
 # what the trainer can put into rows; a loss that needs something else needs a scorer that gives it
-GIVEN = ("entropies", "reference", "sampler", "success", "group", "step")
+GIVEN = ("entropies", "reference", "sampler", "success", "group", "episode_turn")
 
 # id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {
     "policy": {
         "aepo": "agentrl.trainers.losses.aepo:aepo",
+        "bapo": "agentrl.trainers.losses.bapo:bapo",
+        "chord": "agentrl.trainers.losses.chord:chord",
+        "cispo": "agentrl.trainers.losses.cispo:cispo",
+        "dcpo": "agentrl.trainers.losses.dcpo:dcpo",
+        "disco": "agentrl.trainers.losses.disco:disco",
+        "dpo": "agentrl.trainers.losses.dpo:dpo",
+        "dppo": "agentrl.trainers.losses.dppo:dppo",
+        "gmpo": "agentrl.trainers.losses.gmpo:gmpo",
+        "gspo": "agentrl.trainers.losses.gspo:gspo",
+        "gspo-token": "agentrl.trainers.losses.gspo:gspo_token",
+        "minpro": "agentrl.trainers.losses.minpro:minpro",
         "ppo": "agentrl.trainers.losses.ppo:ppo",
+        "sapo": "agentrl.trainers.losses.sapo:sapo",
     },
-    "correction": {},
+    "correction": {
+        "mis": "agentrl.trainers.losses.staleness:mis",
+        "opsm": "agentrl.trainers.losses.staleness:opsm",
+        "tis": "agentrl.trainers.losses.staleness:tis",
+        "veto": "agentrl.trainers.losses.staleness:veto",
+    },
     "term": {
+        "ce": "agentrl.trainers.losses.imitation:ce",
+        "distil": "agentrl.trainers.losses.imitation:distil",
+        "entropy": "agentrl.trainers.losses.entropy:entropy",
+        "epo": "agentrl.trainers.losses.entropy:epo",
         "kl": "agentrl.trainers.losses.kl:kl",
     },
 }
-# id -> the policy loss it stands for, and the options that make it so
-ALIASES: dict[str, tuple[str, dict[str, Any]]] = {"dapo": ("ppo", {"high": 0.28})}
+# id -> the loss it stands for, and the options that make it so
+ALIASES: dict[tuple[Kind, str], tuple[str, dict[str, Any]]] = {
+    ("policy", "dapo"): ("ppo", {"high": 0.28}),
+    ("correction", "icepop"): ("mis", {"level": "token"}),
+}
 
 _NOUN = {"policy": "policy loss", "correction": "correction", "term": "loss term"}
 
@@ -92,7 +116,7 @@ def term(id: str, *, needs: Sequence[str] = (), whole: bool = False) -> Callable
 
 def names(kind: Kind) -> list[str]:
     """Every id of a kind, bundled, aliased and the user's."""
-    aliases = ALIASES if kind == "policy" else {}
+    aliases = (id for k, id in ALIASES if k == kind)
     return sorted({*BUILTIN[kind], *aliases, *(id for k, id in _registered if k == kind)})
 
 
@@ -108,8 +132,8 @@ def get(kind: Kind, id: str) -> Plugin:
 def bind(spec: Spec, kind: Kind) -> Bound:
     """Read ``"id"`` or ``{id: {option: value}}``. A term takes a ``weight`` as well."""
     id, options = read(spec, _NOUN[kind])
-    if kind == "policy" and id in ALIASES:
-        id, preset = ALIASES[id]
+    if (kind, id) in ALIASES:
+        id, preset = ALIASES[kind, id]
         options = {**preset, **options}
     plugin = get(kind, id)
     weight = weight_of(id, options) if kind == "term" else 1.0
@@ -120,7 +144,7 @@ def _register(kind: Kind, id: str, needs: Sequence[str], whole: bool) -> Callabl
     def decorate(function: F) -> F:
         before, place = _registered.get((kind, id)), home(function)
         taken = home(before.function) if before else BUILTIN[kind].get(id, place).replace(":", ".")
-        if kind == "policy" and id in ALIASES:
+        if (kind, id) in ALIASES:
             taken = "an alias of agentrl"
         if taken != place:
             raise UserError(f"the {_NOUN[kind]} id {id!r} of {place} is taken by {taken}: choose another")

@@ -38,7 +38,7 @@ def test_the_gradient_is_that_of_the_sum():
     (want,) = torch.autograd.grad(loss, leaf)
     torch.testing.assert_close(gradient["logprobs"], want)
     assert sums["loss"] == pytest.approx(loss.item())
-    assert sums["loss"] == pytest.approx(sums["policy_loss"] + sums["kl"])
+    assert sums["loss"] == pytest.approx(sums["policy_loss"] + sums["kl_term"])
     assert set(gradient) == {"logprobs"}
 
 
