@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentrl.agents.chat import AgentConfig, ChatAgent
-from agentrl.envs import registry
+from agentrl.agents.chat import AgentConfig
 from agentrl.errors import UserError
 from agentrl.policies.load import load_model, locate
 from agentrl.trainers.loop import load_agent
 from agentrl.trainers.models import new_model, save_policy, train_tokenizer
 from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of
+from agentrl.trainers.worlds import agents_of, worlds_of
 from agentrl.types import Trajectory
 
 TOKENIZER_EPISODES = 2000  # more would change no merge that matters
@@ -39,9 +39,7 @@ def clone(
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"sft: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    worlds = {
-        env: _world(env, dict(kwargs)) for env, kwargs in {t.task.env: t.task.kwargs for t in trajectories}.items()
-    }
+    worlds = worlds_of(trajectories)
     if size is not None:
         talk = agent or AgentConfig()
         tokenizer = train_tokenizer(texts_of(trajectories[:TOKENIZER_EPISODES], worlds, talk), vocabulary)
@@ -50,8 +48,7 @@ def clone(
         where = locate(str(base))
         model, tokenizer = load_model(where)
         talk = agent or load_agent(where) or AgentConfig()
-    agents = {env: ChatAgent(tokenizer, talk, *told) for env, told in worlds.items()}
-    samples = Transcripts(agents, config).samples(trajectories)
+    samples = Transcripts(agents_of(worlds, tokenizer, talk), config).samples(trajectories)
     limit = model.config.get_text_config().max_position_embeddings
     fitting = [s for s in samples if len(s.ids) <= limit]
     if not fitting:
@@ -63,11 +60,3 @@ def clone(
 
 _SCRATCH = {"lr": 2e-3, "muon": 0.02, "epochs": 2.0, "observation_weight": 0.3}
 _TUNE = {"lr": 2e-5, "epochs": 1.0}
-
-
-def _world(env: str, kwargs: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    made = registry.make(env, **kwargs)
-    try:
-        return made.instructions, made.tools
-    finally:
-        made.close()

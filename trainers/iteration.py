@@ -20,6 +20,7 @@ from agentrl.seeds import derive
 from agentrl.trainers import credit
 from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import ledger
+from agentrl.trainers.demos import Demos
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe
 from agentrl.trainers.record import Record
@@ -41,6 +42,7 @@ class Iteration:
     learner: Learner
     policy: TransformersPolicy
     sampling: Sampling
+    demos: Demos | None = None
 
     def run(self, iteration: int, state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metrics, and the state of credit and sampling after it, which checkpoints save."""
@@ -64,8 +66,11 @@ class Iteration:
             kept = {t.id: t for t in played}
             ordered = [kept[id] for id in given.table.ids]
             samples = samples_of(ordered, given.advantages, given.table.start.tolist())
+        segments = len(samples)
         with self.phases("update"):
             seed = derive(recipe.seed, "minibatches", iteration)
+            if self.demos is not None:
+                samples = self.demos.mixed(samples, derive(recipe.seed, "demos", iteration))
             updated = learner.update(samples, seed, iteration / recipe.iterations)
         with self.phases("sync"):
             policy.update(learner.model.state_dict(), iteration + 1)
@@ -82,7 +87,7 @@ class Iteration:
             "turns": float(np.mean([len(t.turns) for t in trusted])),
             "tokens_per_turn": float(np.mean([len(turn.completion_ids) for turn in turns])),
             "invalid_share": float(np.mean([not turn.valid for turn in turns])),
-            "segments_per_episode": len(samples) / len(ordered),
+            "segments_per_episode": segments / len(ordered),
             "seconds": seconds,
             "tokens_per_second": counters.sampled_tokens / max(1e-9, rolled()),
             "success_by_type": _by_type(whole),

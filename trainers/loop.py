@@ -26,6 +26,7 @@ from agentrl.policies.load import load_model, locate
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.trainers import checkpoint, credit
+from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
 from agentrl.trainers.losses.objective import objective
 from agentrl.trainers.models import parameters
@@ -102,6 +103,8 @@ class Training:
         credit.anchor_key(recipe.anchor)
         sampling = Sampling.of(recipe.rollout, recipe.seed)
         needs = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms).runnable().needs
+        if "expert" in needs and recipe.demos is None:
+            raise UserError("the loss learns from demonstrations: set demos to a folder of stored episodes")
         tasks = self._tasks()
         suite = (
             suites.load(recipe.suite or f"{registry.resolve(recipe.env).spec.id}:unseen", kwargs=recipe.kwargs)
@@ -126,7 +129,11 @@ class Training:
             policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
             reference = None
             if "reference" in needs:
-                reference = load_model(locate(recipe.policy.path))[0].requires_grad_(False)
+                reference = _reference(recipe, tokenizer)
+            demos = None
+            if recipe.demos is not None:
+                window = model.config.get_text_config().max_position_embeddings
+                demos = Demos.load(recipe.demos, recipe.demo_share, tokenizer, agent, window)
         learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference)
         copies = 5 if reference is None else 6  # two of the weights, gradient, two moments; the reference
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
@@ -154,7 +161,7 @@ class Training:
             recipe.rollout.workers,
             keep_states=sampling.branches,
         )
-        step = Iteration(recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling)
+        step = Iteration(recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, demos)
         history = [line["success"] for line in record.metrics()]
         stopped: str | None = None
         done = first
@@ -246,6 +253,15 @@ class Training:
         }
         self.record.json("summary.json", summary)
         return Run(self.record.folder, summary)
+
+
+def _reference(recipe: Recipe, tokenizer: Any) -> Any:
+    """The frozen policy that reference logprobs come from. Raises UserError where it reads other tokens."""
+    name = recipe.loss.reference or recipe.policy.path
+    model, other = load_model(locate(name))
+    if other.get_vocab() != tokenizer.get_vocab():
+        raise UserError(f"loss.reference: {name} has another tokenizer than {recipe.policy.path}")
+    return model.requires_grad_(False)
 
 
 def load_agent(where: Path | str) -> AgentConfig | None:

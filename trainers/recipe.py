@@ -44,6 +44,9 @@ class LossConfig(_Part):
     policy: str | dict[str, Any] = Field("ppo", description="a policy loss, with its options")
     corrections: list[str | dict[str, Any]] = Field(default_factory=list, description="factors for stale samples")
     terms: list[str | dict[str, Any]] = Field(default_factory=list, description="further terms, each with a weight")
+    reference: str | None = Field(
+        None, description="policy of the reference logprobs; none: the one the run begins with"
+    )
     old: Literal["sampler", "recompute"] = Field("sampler", description="whose logprobs the ratio is taken to")
     aggregate: Literal["token", "turn", "sequence", "sequence-sum"] = Field("token", description="what counts equally")
     constant: float = Field(256.0, gt=0, description="divisor of sequence-sum (Dr.GRPO), in tokens")
@@ -77,6 +80,8 @@ class Recipe(_Part):
         "state_key", description="what makes two turns comparable: state_key, observation, privileged, FILE.py:FUNCTION"
     )
     loss: LossConfig = LossConfig()
+    demos: str | None = Field(None, description="stored episodes that are learnt beside the policy's own")
+    demo_share: float = Field(0.2, gt=0, lt=1, description="of an iteration's samples that are demonstrations")
     optim: OptimConfig = OptimConfig()
     iterations: int = Field(20, ge=1)
     checkpoint_every: int = Field(5, ge=1, description="iterations")

@@ -105,6 +105,10 @@ class Learner:
         if self.reference is not None:
             with torch.no_grad():
                 rows.columns["reference"] = batch.forward(self.reference, self.temperature).logprobs
+        if "expert" in rows.columns:  # nobody sampled a demonstration: its ratio is 1, and it has no gap
+            own, now = rows.columns["expert"] > 0, rows.logprobs.detach()
+            rows.columns["sampler"] = torch.where(own, now, rows.columns["sampler"])
+            rows = replace(rows, old_logprobs=torch.where(own, now, rows.old_logprobs))
         return replace(rows, step=self.steps, state=self.memory)
 
     def _gradient(self, rows: Rows, sums: dict[str, float]) -> dict[str, torch.Tensor]:
@@ -124,6 +128,7 @@ class Learner:
     def _recompute(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Old logprobs by the trainer's own weights and arithmetic; those of the sampler stay as a column."""
         gaps = []
+        samples = [s for s in samples if not s.columns.get("expert", np.zeros(1)).any()]
         for batch in BATCHERS[self.batcher](samples, self.optim.positions):
             with torch.no_grad():
                 rows = batch.forward(self.model, self.temperature)
