@@ -38,12 +38,12 @@ class Demos:
         return cls(fitting, share)
 
     def mixed(self, samples: Sequence[Sample], seed: int) -> list[Sample]:
-        """``samples`` and demonstrations drawn by ``seed``, told apart by the column "expert"."""
+        """``samples`` and demonstrations drawn by ``seed``, told apart by the column "demonstration"."""
         rng = np.random.default_rng(seed)
         count = max(1, round(len(samples) * self.share / (1 - self.share)))
         turn = 1 + max(int(s.turn.max()) for s in samples)
         trajectory = 1 + max(s.trajectory for s in samples)
-        mixed = [replace(s, columns={**s.columns, "expert": np.zeros(len(s.ids), np.float32)}) for s in samples]
+        mixed = [replace(s, columns={**s.columns, "demonstration": np.zeros(len(s.ids), np.float32)}) for s in samples]
         for k, index in enumerate(rng.integers(len(self.samples), size=count).tolist()):
             s = self.samples[index]
             mixed.append(
@@ -52,7 +52,7 @@ class Demos:
                     turn=np.where(s.turn >= 0, turn + k, -1).astype(np.int32),
                     trajectory=trajectory + k,
                     columns={name: np.zeros(len(s.ids), np.float32) for name in samples[0].columns}
-                    | {"expert": np.ones(len(s.ids), np.float32)},
+                    | {"demonstration": np.ones(len(s.ids), np.float32)},
                 )
             )
         return mixed

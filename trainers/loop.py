@@ -103,8 +103,10 @@ class Training:
         credit.anchor_key(recipe.anchor)
         sampling = Sampling.of(recipe.rollout, recipe.seed)
         needs = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms).runnable().needs
-        if "expert" in needs and recipe.demos is None:
+        if "demonstration" in needs and recipe.demos is None:
             raise UserError("the loss learns from demonstrations: set demos to a folder of stored episodes")
+        if "teacher" in needs and recipe.loss.teacher is None:
+            raise UserError("the loss follows a teacher: set loss.teacher to a policy")
         tasks = self._tasks()
         suite = (
             suites.load(recipe.suite or f"{registry.resolve(recipe.env).spec.id}:unseen", kwargs=recipe.kwargs)
@@ -129,13 +131,14 @@ class Training:
             policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
             reference = None
             if "reference" in needs:
-                reference = _reference(recipe, tokenizer)
+                reference = _frozen(recipe.policy.path, tokenizer)
+            teacher = None if recipe.loss.teacher is None else _frozen(recipe.loss.teacher, tokenizer)
             demos = None
             if recipe.demos is not None:
                 window = model.config.get_text_config().max_position_embeddings
                 demos = Demos.load(recipe.demos, recipe.demo_share, tokenizer, agent, window)
-        learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference)
-        copies = 5 if reference is None else 6  # two of the weights, gradient, two moments; the reference
+        learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference, teacher)
+        copies = 5 + (reference is not None) + (teacher is not None)  # two of the weights, gradient, two moments
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
         for line in (*learner.notes, *probe_template(tokenizer)):
             say(f"note: {line}")
@@ -255,12 +258,11 @@ class Training:
         return Run(self.record.folder, summary)
 
 
-def _reference(recipe: Recipe, tokenizer: Any) -> Any:
-    """The frozen policy that reference logprobs come from. Raises UserError where it reads other tokens."""
-    name = recipe.loss.reference or recipe.policy.path
+def _frozen(name: str, tokenizer: Any) -> Any:
+    """A policy that only judges. Raises UserError where it reads other tokens."""
     model, other = load_model(locate(name))
     if other.get_vocab() != tokenizer.get_vocab():
-        raise UserError(f"loss.reference: {name} has another tokenizer than {recipe.policy.path}")
+        raise UserError(f"{name} cannot judge this policy's tokens: it has another tokenizer")
     return model.requires_grad_(False)
 
 

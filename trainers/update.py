@@ -28,6 +28,7 @@ class Learner:
     loss: LossConfig
     temperature: float = 1.0
     reference: nn.Module | None = None
+    teacher: nn.Module | None = None
     steps: int = 0
     rate: float = 1.0
     objective: Objective = field(init=False)
@@ -102,11 +103,12 @@ class Learner:
 
     def _rows(self, batch: Batch) -> Rows:
         rows = batch.forward(self.model, self.temperature, "entropies" in self.objective.needs)
-        if self.reference is not None:
-            with torch.no_grad():
-                rows.columns["reference"] = batch.forward(self.reference, self.temperature).logprobs
-        if "expert" in rows.columns:  # nobody sampled a demonstration: its ratio is 1, and it has no gap
-            own, now = rows.columns["expert"] > 0, rows.logprobs.detach()
+        for name, frozen in (("reference", self.reference), ("teacher", self.teacher)):
+            if frozen is not None:
+                with torch.no_grad():
+                    rows.columns[name] = batch.forward(frozen, self.temperature).logprobs
+        if "demonstration" in rows.columns:  # nobody sampled a demonstration: its ratio is 1, and it has no gap
+            own, now = rows.columns["demonstration"] > 0, rows.logprobs.detach()
             rows.columns["sampler"] = torch.where(own, now, rows.columns["sampler"])
             rows = replace(rows, old_logprobs=torch.where(own, now, rows.old_logprobs))
         return replace(rows, step=self.steps, state=self.memory)
@@ -128,14 +130,15 @@ class Learner:
     def _recompute(self, samples: Sequence[Sample]) -> dict[str, float]:
         """Old logprobs by the trainer's own weights and arithmetic; those of the sampler stay as a column."""
         gaps = []
-        samples = [s for s in samples if not s.columns.get("expert", np.zeros(1)).any()]
-        for batch in BATCHERS[self.batcher](samples, self.optim.positions):
+        for sample in samples:
+            sample.columns.setdefault("sampler", sample.old_logprobs)
+        sampled = [s for s in samples if not s.columns.get("demonstration", np.zeros(1)).any()]
+        for batch in BATCHERS[self.batcher](sampled, self.optim.positions):
             with torch.no_grad():
                 rows = batch.forward(self.model, self.temperature)
             gaps.append(_gap(rows))
             found = rows.logprobs.float().cpu().numpy()
             for sample, where in batch.placed:
-                sample.columns.setdefault("sampler", sample.old_logprobs)
                 sample.old_logprobs = sample.old_logprobs.copy()
                 sample.old_logprobs[where], found = found[: len(where)], found[len(where) :]
         return self._checked(gaps)
