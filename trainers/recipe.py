@@ -44,7 +44,6 @@ class LossConfig(_Part):
     policy: str | dict[str, Any] = Field("ppo", description="a policy loss, with its options")
     corrections: list[str | dict[str, Any]] = Field(default_factory=list, description="factors for stale samples")
     terms: list[str | dict[str, Any]] = Field(default_factory=list, description="further terms, each with a weight")
-    )
     teacher: str | None = Field(None, description="policy whose logprobs the term distil follows")
     old: Literal["sampler", "recompute"] = Field("sampler", description="whose logprobs the ratio is taken to")
     aggregate: Literal["token", "turn", "sequence", "sequence-sum"] = Field("token", description="what counts equally")

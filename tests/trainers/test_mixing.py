@@ -40,13 +40,13 @@ def test_what_a_loss_lacks_is_refused(tiny_policy, tmp_path):
     with pytest.raises(UserError, match="set demos"):
         Training.new(made, tmp_path / "x").run()
     made = api.recipe_for("household-tiny", [f"policy.path={tiny_policy}", *CHANGES, "loss.terms=[distil]"])
-    with pytest.raises(UserError, match="set loss.teacher"):
+    with pytest.raises(UserError, match=r"set loss\.teacher"):
         Training.new(made, tmp_path / "x").run()
 
 
 @pytest.mark.slow
 def test_a_run_learns_demonstrations_and_its_own_tries_together(tiny_policy, tmp_path):
-    demos = api.collect("agentrl/Household-v0", "demonstration", 20, tmp_path / "demos", kwargs={"size": "tiny"})
+    demos = api.collect("agentrl/Household-v0", "expert", 20, tmp_path / "demos", kwargs={"size": "tiny"})
     loss = [
         "loss.policy={chord: {peak: 1.0, valley: 1.0, warmup: 0, phi: false}}",
         f"demos={demos}",
