@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),
     "tools": ("agentrl.cli.tools:app", "List and show the tools of agents, and try them."),
     "doctor": ("agentrl.cli.doctor:doctor", "Say what this machine can run, and whether a policy can be trained here."),
+    "export": ("agentrl.cli.export:export", "Write a policy as an ordinary transformers folder with a model card."),
     "losses": ("agentrl.cli.losses:app", "List the losses that a recipe can name."),
     "credit": ("agentrl.cli.credit:app", "Say which turn earned what; check methods against numbers."),
 }

@@ -1,0 +1,83 @@
+"""A trained policy as an ordinary transformers folder, with a model card that says how it came about."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agentrl.errors import UserError
+from agentrl.policies.load import load_model, locate
+from agentrl.trainers.loop import load_agent
+from agentrl.trainers.models import parameters, save_policy
+
+
+def export(policy: str, out: Path) -> Path:
+    """Write ``policy`` (run folder, folder, bundled or hub name) to ``out``, which must not hold anything yet.
+
+    The folder loads with ``AutoModelForCausalLM.from_pretrained`` alone; ``agent.json`` keeps how the policy talks.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} exists already: choose another folder")
+    where = locate(policy)
+    model, tokenizer = load_model(where)
+    agent = load_agent(where)
+    partial = out.parent / f".{out.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    save_policy(partial, model, tokenizer, agent.model_dump() if agent else {})
+    if agent is None:
+        (partial / "agent.json").unlink()
+    text = card(out.resolve().name, policy, parameters(model), Path(policy))
+    (partial / "README.md").write_text(text, encoding="utf-8")
+    if out.is_dir():
+        out.rmdir()
+    partial.rename(out)
+    return out
+
+
+def card(title: str, source: str, size: int, run: Path) -> str:
+    """The model card: what a run folder knows of recipe, data and results; a policy without a run says so."""
+    parts = ["---", "library_name: transformers", "tags: [reinforcement-learning, agentrl]", "---", f"# {title}", ""]
+    parts += [f"{size / 1e6:.2f}M parameters, float32. Exported from `{Path(source).name}` by agentrl.", ""]
+    recipe_file = run / "recipe.yaml"
+    if not recipe_file.exists():
+        return "\n".join([*parts, "No training run is recorded with these weights.", ""])
+    recipe = yaml.safe_load(recipe_file.read_text())
+    parts += ["## Data", "", _data(recipe, run), "", "## Results", "", *_results(run), ""]
+    text = yaml.safe_dump(recipe, sort_keys=False).strip()
+    return "\n".join([*parts, "## Recipe", "", "```yaml", text, "```", ""])
+
+
+def _data(recipe: dict[str, Any], run: Path) -> str:
+    lines = _lines(run / "metrics.jsonl")
+    episodes = lines[-1].get("episodes", 0) if lines else 0
+    return (
+        f"{episodes} episodes of `{recipe['env']}` in {len(lines)} iterations, played by the policy itself, "
+        f"which began as `{recipe['policy']['path']}`; seed {recipe['seed']}."
+    )
+
+
+def _results(run: Path) -> list[str]:
+    rows = []
+    for name in ("before", "after"):
+        path = run / f"{name}.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            bounds = f"[{100 * found['ci_low']:.1f}, {100 * found['ci_high']:.1f}]"
+            rows.append(f"| {name} | {found['suite']} | {100 * found['success']:.1f} {bounds} | {found['episodes']} |")
+    if not rows:
+        return ["Success on unseen tasks was not measured."]
+    return ["| | suite | success, % (95% interval) | episodes |", "|---|---|---|---|", *rows]
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:  # the last line of a killed run
+            break
+    return found
