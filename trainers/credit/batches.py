@@ -99,7 +99,7 @@ def _refuse_unknown_rewards(batch: Batch, methods: Plan) -> None:
     for label, method in (*methods.transforms, *methods.estimators):
         for name in method.reward_names:
             if name not in batch.table.rewards:
-                error = unknown(f"reward in weights of {label}", name, batch.table.rewards)
+                error = unknown(f"reward named by {label}", name, batch.table.rewards)
                 raise UserError(f"{batch.source}: {error}")
 
 

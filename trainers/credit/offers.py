@@ -13,16 +13,16 @@ from agentrl.trainers.credit.assign import Plan
 def refuse_what_lacks(env: Any, plan: Plan, anchor: Anchor) -> None:
     """Raises UserError where ``env``, after a reset, cannot give what ``plan`` needs.
 
-    That is: a privileged key for ``anchor: privileged``, a potential, and the rewards that an option ``weights``
-    names, as far as the environment says which there are (``reward_names``). What it earns only sometimes counts 0
-    where nobody earned it.
+    That is: a privileged key for ``anchor: privileged``, a potential, and the rewards that an option names
+    (``weights``, ``rubric``), as far as the environment says which there are (``reward_names``). What is earned only
+    sometimes counts 0 where nobody earned it.
     """
-    name, told = type(env).__name__, beside(env)
+    name, told, known = type(env).__name__, beside(env), getattr(env, "reward_names", None)
     if anchor == "privileged" and "privileged_key" not in told:
         raise UserError(f"anchor privileged: {name} offers no privileged_key()")
     for label, method in (*plan.transforms, *plan.estimators, *plan.modulators):
         if "score:potential" in method.needs and "potential" not in told.get("scores", {}):
             raise UserError(f"{label} needs a potential, and {name} offers no potential()")
         for reward in method.reward_names:
-            if env.reward_names is not None and reward not in env.reward_names:
-                raise unknown(f"reward in weights of {label}", reward, env.reward_names)
+            if known is not None and reward not in known:
+                raise unknown(f"reward named by {label}", reward, known)

@@ -107,8 +107,9 @@ class Bound:
 
     @property
     def reward_names(self) -> list[str]:
-        """The rewards that its option ``weights`` names."""
-        return list(self.options.get("weights") or ())
+        """The rewards that its options ``weights`` and ``rubric`` name."""
+        rubric = [self.options["rubric"]] if "rubric" in self.options else []
+        return [*(self.options.get("weights") or ()), *rubric]
 
     def __call__(self, *arguments: Any) -> tuple[Any, Any]:
         result: tuple[Any, Any] = self.plugin.function(*arguments, **self.options)

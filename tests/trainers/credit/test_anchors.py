@@ -55,12 +55,13 @@ def test_privileged_anchors_are_labelled() -> None:
         ("agentrl/Probe-memory-v0", {"credit": "gigpo"}, "privileged", None),
         ("agentrl/KeyDoor-v0", {"rewards": ["potential-shaping"]}, "privileged", None),
         ("agentrl/Household-v0", {"credit": [{"gdpo": {"weights": {"goal": 1.0}}}]}, "privileged", None),
+        ("agentrl/Household-v0", {"rewards": ["carr"]}, "state_key", "unknown reward named by carr 'rubric'"),
         ("agentrl/Probe-memory-v0", {"rewards": ["potential-shaping"]}, "state_key", r"offers no potential\(\)"),
         (
             "agentrl/Household-v0",
             {"credit": [{"gdpo": {"weights": {"gaol": 1.0}}}]},
             "state_key",
-            "unknown reward in weights of gdpo 'gaol'; did you mean 'goal'",
+            "unknown reward named by gdpo 'gaol'; did you mean 'goal'",
         ),
     ],
 )

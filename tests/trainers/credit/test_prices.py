@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from agentrl.errors import UserError
 from agentrl.trainers.credit import TurnTable, assign
 
 
@@ -56,3 +57,16 @@ def test_otc_cosine(table: TurnTable) -> None:
 @pytest.mark.parametrize("method", ["otc", "otc-cosine", "tool-price", "alp", "overlong"])
 def test_an_empty_table_stays_empty(method: str) -> None:
     assert len(assign(TurnTable.from_groups([]), method).advantages) == 0
+
+
+def test_what_names_a_reward_is_checked() -> None:
+    table = TurnTable.from_arrays(
+        ids=["a", "b"], group=["g", "g"], length=[1, 1], reward=[1.0, 0.0], rewards={"x": [1.0, 0.0]}
+    )
+    with pytest.raises(UserError, match="unknown criterion in categories of pow3r 'y'"):
+        assign(table, {"pow3r": {"weights": {"x": 1.0}, "categories": {"c": ["y"]}}})
+    with pytest.raises(UserError, match=r"option weights.x of pow3r: .* greater than or equal to 0"):
+        assign(table, {"pow3r": {"weights": {"x": -1.0}}})
+    absent = assign(table, {"carr": {"weight": 0.25}})
+    assert absent.table.outcome.tolist() == [0.75, 0.0]
+    assert absent.diagnostics["earned_rubric"] == 0.0
