@@ -59,13 +59,15 @@ class Explained:
     columns: list[str]
     stored: list[str]
     trajectories: list[TrajectoryCredit]
+    privileged: bool = False  # whether the anchors hold what no agent could know
 
     @property
     def origin(self) -> str:
-        """Which columns are the trainer's own, in a line."""
+        """Which columns are the trainer's own, and whether states were told apart by what no agent could know."""
         others = [name for name in self.columns if name not in self.stored]
         said = [f"{', '.join(self.stored)}: as the trainer stored it"] if self.stored else []
-        return "; ".join([*said, *([f"{', '.join(others)}: worked out now"] if others else [])])
+        said += [f"{', '.join(others)}: worked out now"] if others else []
+        return "; ".join([*said, *(["anchors are privileged"] if self.privileged else [])])
 
     def tree(self) -> Iterator[tuple[int, TrajectoryCredit]]:
         """Depth and trajectory, each after what it was branched from; nothing where nothing was branched."""
@@ -112,7 +114,7 @@ def explain(batches: Sequence[Batch], chosen: Chosen, group: str, together: bool
         table = credit.table
     size = np.bincount(anchor_groups(table))[anchor_groups(table)]
     members = [_trajectory(batch, table, id, size, columns) for id in batch.members[name]]
-    return Explained(name, batch.source, list(columns), stored, members)
+    return Explained(name, batch.source, list(columns), stored, members, batch.table.privileged)
 
 
 def _trained(trained: Credit | None, one: Chosen, together: bool) -> Credit | None:

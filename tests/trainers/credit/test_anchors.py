@@ -15,6 +15,9 @@ from agentrl.envs.probe import Memory
 from agentrl.errors import UserError
 from agentrl.rollout.engine import preflight
 from agentrl.trainers.credit import TurnTable, assign, plan, refuse_what_lacks
+from agentrl.trainers.credit.batches import Batch
+from agentrl.trainers.credit.choose import choose
+from agentrl.trainers.credit.explain import explain
 from agentrl.trainers.recipe import load
 from agentrl.types import Group, Task, Trajectory, Turn
 
@@ -45,6 +48,8 @@ def test_privileged_anchors_are_labelled() -> None:
     assert table.anchor.tolist() == [0, 1]
     assert assign(table).diagnostics["anchor_privileged"] == 1.0
     assert "anchor_privileged" not in assign(TurnTable.from_groups(groups(*turns))).diagnostics
+    batch = Batch("run", table, {"g": ["a"]}, {"a": [("o", "x"), ("o", "y")]})
+    assert explain([batch], choose(["gigpo-step"]), "g").origin == "gigpo-step: worked out now; anchors are privileged"
     with pytest.raises(UserError, match="trajectory 'a', turn 1: anchor privileged: the environment told no"):
         TurnTable.from_groups(groups(turns[0], Turn("o")), "privileged")
 
