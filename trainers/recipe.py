@@ -62,6 +62,8 @@ class OptimConfig(_Part):
     minibatches: int = Field(1, ge=1, description="optimiser steps a pass")
     batcher: Literal["trie", "packed", "padded"] = "trie"
     positions: int = Field(4096, ge=64, description="positions a forward pass, padding included: the memory knob")
+    checkpointing: bool = Field(False, description="compute activations twice instead of keeping them: less memory")
+    bf16: bool = Field(False, description="matrix products in bfloat16: faster, and logprobs differ by about 0.01")
 
 
 class Recipe(_Part):

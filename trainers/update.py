@@ -42,6 +42,9 @@ class Learner:
         self.objective = objective(self.loss.policy, self.loss.corrections, self.loss.terms)
         if "reference" in self.objective.needs and self.reference is None:
             raise UserError("a term of the loss needs the reference policy, and the learner was given none")
+        if self.optim.checkpointing:
+            newer = getattr(self.model, "activation_checkpointing_enable", None)
+            (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
         self.batcher, note = choose(self.model, self.optim.batcher)
         self.notes += [note] if note else []
         self.optimizer = Optimizer(
@@ -102,16 +105,27 @@ class Learner:
         return sums | {"effective_sample_share": effective_share(counts), "grad_norm": float(norm)}, gaps
 
     def _rows(self, batch: Batch) -> Rows:
-        rows = batch.forward(self.model, self.temperature, "entropies" in self.objective.needs)
+        rows = self._forward(batch, self.model, "entropies" in self.objective.needs)
         for name, frozen in (("reference", self.reference), ("teacher", self.teacher)):
             if frozen is not None:
                 with torch.no_grad():
-                    rows.columns[name] = batch.forward(frozen, self.temperature).logprobs
+                    rows.columns[name] = self._forward(batch, frozen).logprobs
         if "demonstration" in rows.columns:  # nobody sampled a demonstration: its ratio is 1, and it has no gap
             own, now = rows.columns["demonstration"] > 0, rows.logprobs.detach()
             rows.columns["sampler"] = torch.where(own, now, rows.columns["sampler"])
             rows = replace(rows, old_logprobs=torch.where(own, now, rows.old_logprobs))
         return replace(rows, step=self.steps, state=self.memory)
+
+    def _forward(self, batch: Batch, model: nn.Module, entropy_gradient: bool = False) -> Rows:
+        device = next(model.parameters()).device.type
+        try:
+            with torch.autocast(device, torch.bfloat16, enabled=self.optim.bf16):
+                return batch.forward(model, self.temperature, entropy_gradient)
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"out of memory in a forward pass of the update: {batch.input_ids.numel()} positions; lower "
+                "optim.positions, or set optim.checkpointing or optim.bf16"
+            ) from None
 
     def _gradient(self, rows: Rows, sums: dict[str, float]) -> dict[str, torch.Tensor]:
         gradient, metrics = self.objective.gradient(rows)
@@ -135,7 +149,7 @@ class Learner:
         sampled = [s for s in samples if not s.columns.get("demonstration", np.zeros(1)).any()]
         for batch in BATCHERS[self.batcher](sampled, self.optim.positions):
             with torch.no_grad():
-                rows = batch.forward(self.model, self.temperature)
+                rows = self._forward(batch, self.model)
             gaps.append(_gap(rows))
             found = rows.logprobs.float().cpu().numpy()
             for sample, where in batch.placed:

@@ -30,7 +30,9 @@ def run(tmp_path):
 
 
 def test_the_folder_is_an_ordinary_one(run, tmp_path, capsys):
-    main.main(["export", str(run), "-o", str(tmp_path / "model")])
+    with pytest.raises(SystemExit) as end:
+        main.main(["export", str(run), "-o", str(tmp_path / "model")])
+    assert end.value.code == 0
     assert "from_pretrained" in capsys.readouterr().out
     ours, _ = load_model(BUNDLED["small"])
     theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model")

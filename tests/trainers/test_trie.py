@@ -231,6 +231,29 @@ def test_three_updates_give_the_same_weights_under_every_layout(policy, shape):
         assert (weights[layout] - weights["padded"]).abs().max() < 1e-8
 
 
+def weights_after(**optim):
+    model = model_of("llama", torch.float32, patched=False).train()
+    learner = Learner(model, OptimConfig(positions=150, lr=1e-2, **optim), LossConfig(max_logprob_gap=99))
+    found = [learner.update(branched(), step) for step in range(2)]
+    return torch.cat([p.detach().flatten() for p in model.parameters()]), found[-1]
+
+
+@pytest.mark.parametrize("layout", BATCHERS)
+def test_checkpointing_gives_the_same_weights_bit_for_bit(layout):
+    plain, _ = weights_after(batcher=layout)
+    saved, _ = weights_after(batcher=layout, checkpointing=True)
+    assert torch.equal(plain, saved)
+
+
+def test_bfloat16_trains_float32_weights_and_stays_near():
+    plain, exact = weights_after()
+    half, near = weights_after(bf16=True)
+    assert half.dtype == torch.float32
+    assert near["entropy"] == pytest.approx(exact["entropy"], rel=0.05)
+    assert not torch.equal(plain, half)
+    assert torch.corrcoef(torch.stack([plain, half]))[0, 1] > 0.98
+
+
 @pytest.mark.parametrize("window", [None, 5])
 def test_the_rule_for_a_gpu_is_the_same_forward_in_float32(window):
     """FlexAttention runs forward on a CPU too; lengths that are no multiple of a block are filled up."""
