@@ -1,11 +1,15 @@
 """The composition: what a recipe may say, what it costs to say it wrong, and that micro-batches change nothing."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from agentrl.errors import UserError
 from agentrl.trainers.batching import Rows
+from agentrl.trainers.losses import registry
 from agentrl.trainers.losses.objective import effective_share, objective
 
 
@@ -80,3 +84,11 @@ def test_rows_join_and_keep_their_samples():
     assert joined.sample.tolist() == [i for i in range(6) for _ in range(4)]
     torch.testing.assert_close(joined.mean(joined.advantages), joined.advantages.reshape(6, 4).mean(1))
     assert len(joined.columns["sampler"]) == 24
+
+
+def test_the_guide_names_every_loss():
+    guide = (Path(__file__).parents[3] / "docs" / "trainer.md").read_text()
+    for kind in registry.KINDS:
+        (row,) = [line for line in guide.splitlines() if line.startswith(f"| {kind} |")]
+        aliases = {id for k, id in registry.ALIASES if k == kind}
+        assert set(re.findall("`([^`]+)`", row)) == {*registry.BUILTIN[kind], *aliases}
