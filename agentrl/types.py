@@ -252,7 +252,7 @@ class Trajectory:
 
     def segments(self) -> list[Segment]:
         """Join turn t+1 to turn t where its prompt begins, id for id, with t's prompt and completion."""
-        return [_segment(self.turns, span) for span in _spans(self.turns)]
+        return [_segment(self.turns, span) for span in spans(self.turns)]
 
 
 @dataclass(slots=True)
@@ -281,7 +281,8 @@ def continues(before: Turn, after: Turn) -> bool:
     )
 
 
-def _spans(turns: Sequence[Turn]) -> Iterator[range]:
+def spans(turns: Sequence[Turn]) -> Iterator[range]:
+    """The turns of each segment; turns without tokens at either end belong to none."""
     with_ids = [i for i, turn in enumerate(turns) if len(turn.completion_ids)]
     start = 0
     for k in range(1, len(with_ids) + 1):

@@ -29,7 +29,7 @@ class Sample:
     """One segment with what the loss needs. All arrays are [L]; ``weight`` is 0 where nothing is trained.
 
     ``columns``: what only some losses want, by name: "sampler" (logprobs of the policy that sampled, where
-    ``old_logprobs`` are others), "success", "group", "episode_turn", and what scorers give.
+    ``old_logprobs`` are others), "success", "group", "episode_turn", and of a critic "values" and "returns".
     """
 
     ids: IntArray
@@ -39,6 +39,17 @@ class Sample:
     turn: IntArray  # number of the turn in the whole batch, -1 where not sampled
     trajectory: int
     columns: dict[str, FloatArray] = field(default_factory=dict)
+
+    def numbered(self, first: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Where its sampled tokens stand, and the number of each in the whole batch.
+
+        ``first`` [N]: the number of each turn's first token. The tokens of a turn follow each other.
+        """
+        where = np.flatnonzero(self.turn >= 0)
+        turn = self.turn[where]
+        begins = np.flatnonzero(np.diff(turn, prepend=-1))
+        within = np.arange(len(where)) - np.repeat(begins, np.diff(begins, append=len(where)))
+        return where, first[turn] + within
 
 
 @dataclass(slots=True)
@@ -52,6 +63,7 @@ class Rows:
     weight: torch.Tensor
     sample: torch.Tensor  # which of these rows' samples, from 0
     columns: dict[str, torch.Tensor] = field(default_factory=dict)
+    hidden: torch.Tensor = field(default_factory=lambda: torch.zeros(0))  # [n, H] what the tokens are predicted from
     step: int = 0  # optimiser steps done
     state: dict[str, Any] = field(default_factory=dict)  # a loss's memory, saved with checkpoints
 
@@ -94,7 +106,7 @@ class Batch:
     at: torch.Tensor
     targets: torch.Tensor
     index: torch.Tensor | None
-    given: Rows  # all but logprobs and entropies, which are empty
+    given: Rows  # all but logprobs, entropies and hidden states, which are empty
     placed: list[tuple[Sample, npt.NDArray[np.int64]]]  # whose rows these are, and where in the sample each stands
     tokens: int  # ids of the samples
 
@@ -104,18 +116,25 @@ class Batch:
         hidden = self._hidden(model, device).flatten(0, 1)[self.at.to(device)]
         logprobs, entropies = token_logprobs(model, hidden, self.targets.to(device), temperature, entropy_gradient)
         if self.index is not None:
-            logprobs, entropies = logprobs[self.index.to(device)], entropies[self.index.to(device)]
+            logprobs, entropies, hidden = (values[self.index.to(device)] for values in (logprobs, entropies, hidden))
         given = self.given
         return replace(
             given,
             logprobs=logprobs,
             entropies=entropies,
+            hidden=hidden,
             old_logprobs=given.old_logprobs.to(device),
             advantages=given.advantages.to(device),
             weight=given.weight.to(device),
             sample=given.sample.to(device),
             columns={name: column.to(device) for name, column in given.columns.items()},
         )
+
+    def states(self, model: Any) -> torch.Tensor:
+        """[n, H] the last layer's states that the trained tokens are predicted from."""
+        device = next(model.parameters()).device
+        hidden = self._hidden(model, device).flatten(0, 1)[self.at.to(device)]
+        return hidden if self.index is None else hidden[self.index.to(device)]
 
     def _hidden(self, model: Any, device: torch.device) -> torch.Tensor:
         ids, positions, tree = self.input_ids, self.position_ids, self.tree

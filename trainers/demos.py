@@ -51,7 +51,10 @@ class Demos:
                     s,
                     turn=np.where(s.turn >= 0, turn + k, -1).astype(np.int32),
                     trajectory=trajectory + k,
-                    columns={name: np.zeros(len(s.ids), np.float32) for name in samples[0].columns}
+                    columns={  # a critic learns nothing from them
+                        name: np.full(len(s.ids), np.nan if name == "returns" else 0.0, np.float32)
+                        for name in samples[0].columns
+                    }
                     | {"demonstration": np.ones(len(s.ids), np.float32)},
                 )
             )

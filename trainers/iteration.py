@@ -19,13 +19,15 @@ from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
 from agentrl.trainers import credit
 from agentrl.trainers.batching import samples_of
-from agentrl.trainers.credit import ledger
+from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe
 from agentrl.trainers.record import Record
 from agentrl.trainers.sampling import Sampling
+from agentrl.trainers.scorers import Scorers
 from agentrl.trainers.update import Learner
+from agentrl.trainers.values import teach
 from agentrl.types import Task, Trajectory
 
 
@@ -42,6 +44,7 @@ class Iteration:
     learner: Learner
     policy: TransformersPolicy
     sampling: Sampling
+    scorers: Scorers
     demos: Demos | None = None
 
     def run(self, iteration: int, state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -56,16 +59,26 @@ class Iteration:
         played = [t for group in made for t in group]
         with self.phases("store"):
             store.write(self.record.trajectories, f"{iteration:06d}", [*made, *dropped], iteration=iteration)
+        counters, policy.counters = policy.counters, type(policy.counters)()
+        env_seconds, agent_seconds = rollout.env_seconds - env_seconds, rollout.agent_seconds - agent_seconds
+        table = TurnTable.from_groups(made, recipe.anchor)
+        if not len(table):
+            raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
+        kept = {t.id: t for t in played}
+        ordered = [kept[id] for id in table.ids]
+        with self.phases("scorers"):
+            table, told = self.scorers.fill(table, ordered, iteration)
         self.observer.phase("update", 0)
         with self.phases("credit"):
-            table = credit.TurnTable.from_groups(made, recipe.anchor)
-            if not len(table):
-                raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
             given = credit.assign(table, recipe.rewards, recipe.credit, state["credit"])
             ledger.write(self.record.credit, f"{iteration:06d}", given)
-            kept = {t.id: t for t in played}
-            ordered = [kept[id] for id in given.table.ids]
-            samples = samples_of(ordered, given.advantages, given.table.start.tolist())
+            samples = samples_of(ordered, given.advantages, table.start.tolist())
+            if given.token_advantages is not None:
+                for sample in samples:
+                    where, number = sample.numbered(table.first_token)
+                    sample.advantages[where] = given.token_advantages[number]
+            if self.scorers.plan.teacher:
+                told["value"] = teach(samples, given.table, self.scorers.plan.teacher)
         segments = len(samples)
         with self.phases("update"):
             seed = derive(recipe.seed, "minibatches", iteration)
@@ -74,7 +87,6 @@ class Iteration:
             updated = learner.update(samples, seed, iteration / recipe.iterations)
         with self.phases("sync"):
             policy.update(learner.model.state_dict(), iteration + 1)
-        counters = policy.counters
         trusted = [t for t in played if t.trusted]
         turns = [turn for t in trusted for turn in t.turns]
         whole = [t for t in trusted if t.whole] or trusted  # a branch is no independent try
@@ -102,11 +114,12 @@ class Iteration:
             "dropped_groups": len(dropped),
             "credit": given.diagnostics,
             "update": updated,
+            **told,
             "time": {
                 "rollout": rolled(),
                 "policy": counters.seconds,
-                "environment": rollout.env_seconds - env_seconds,
-                "agent": rollout.agent_seconds - agent_seconds,
+                "environment": env_seconds,
+                "agent": agent_seconds,
             },
         }
         rollout.forget()

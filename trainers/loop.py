@@ -34,7 +34,9 @@ from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe, validate
 from agentrl.trainers.record import Record
 from agentrl.trainers.sampling import Sampling
+from agentrl.trainers.scorers import Scorers, check_scorers
 from agentrl.trainers.update import Learner
+from agentrl.trainers.values import Critic
 from agentrl.types import Task
 
 WINDOW = 5  # iterations that success is averaged over, for the collapse alarm and the best checkpoint
@@ -101,7 +103,9 @@ class Training:
             plugins.load(name)
         plan = credit.plan(recipe.rewards, recipe.credit)  # names and options are wrong before anything is loaded
         credit.anchor_key(recipe.anchor)
+        check_scorers(plan, recipe)
         sampling = Sampling.of(recipe.rollout, recipe.seed)
+        goes_back = sampling.branches or recipe.mc_value is not None  # to earlier states of the environment
         needs = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms).runnable().needs
         if "demonstration" in needs and recipe.demos is None:
             raise UserError("the loss learns from demonstrations: set demos to a folder of stored episodes")
@@ -115,7 +119,7 @@ class Training:
         )
         with self.phases("preflight"):
             offers = functools.partial(credit.refuse_what_lacks, plan=plan, anchor=recipe.anchor)
-            seconds = asyncio.run(preflight(tasks[0], branches=sampling.branches, check=offers))
+            seconds = asyncio.run(preflight(tasks[0], branches=goes_back, check=offers))
         say(f"environment {tasks[0].env}: {len(tasks)} training tasks, first reset {1000 * seconds:.1f} ms")
         if recipe.anchor == "privileged":
             say("note: anchors are privileged: credit compares states by what no agent could know")
@@ -133,11 +137,12 @@ class Training:
             if "reference" in needs:
                 reference = _frozen(recipe.policy.path, tokenizer)
             teacher = None if recipe.loss.teacher is None else _frozen(recipe.loss.teacher, tokenizer)
+            critic = None if recipe.value is None else Critic(recipe.value, model)
             demos = None
             if recipe.demos is not None:
                 window = model.config.get_text_config().max_position_embeddings
                 demos = Demos.load(recipe.demos, recipe.demo_share, tokenizer, agent, window)
-        learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference, teacher)
+        learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference, teacher, critic)
         copies = 5 + (reference is not None) + (teacher is not None)  # two of the weights, gradient, two moments
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
         for line in (*learner.notes, *probe_template(tokenizer)):
@@ -162,9 +167,12 @@ class Training:
             recipe.rollout.concurrency,
             recipe.rollout.deterministic,
             recipe.rollout.workers,
-            keep_states=sampling.branches,
+            keep_states=goes_back,
         )
-        step = Iteration(recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, demos)
+        scorers = Scorers(recipe, plan, learner, rollout, policy, self.observer)
+        step = Iteration(
+            recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, scorers, demos
+        )
         history = [line["success"] for line in record.metrics()]
         stopped: str | None = None
         done = first

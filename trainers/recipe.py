@@ -66,6 +66,20 @@ class OptimConfig(_Part):
     bf16: bool = Field(False, description="matrix products in bfloat16: faster, and logprobs differ by about 0.01")
 
 
+class ValueConfig(_Part):
+    """A value head on the policy: gives ``values`` to estimators that need them."""
+
+    lr: float = Field(5e-3, gt=0, description="learning rate of the head")
+    clip: float | None = Field(0.2, gt=0, description="how far a value may move in one update; none: off")
+    trunk: float = Field(0.0, ge=0, description="share of the value loss's gradient that reaches the policy's layers")
+
+
+class ContinuationConfig(_Part):
+    """Continuations from each visited state: give ``mc_values`` to estimators that need them."""
+
+    k: int = Field(4, ge=1, description="continuations a turn")
+
+
 class Recipe(_Part):
     name: str = "default"
     env: str = Field("", description="[FILE.py:]ID[:SPLIT]; without a split: train")
@@ -79,6 +93,8 @@ class Recipe(_Part):
     anchor: str = Field(
         "state_key", description="what makes two turns comparable: state_key, observation, privileged, FILE.py:FUNCTION"
     )
+    value: ValueConfig | None = Field(None, description="a value head, for gae and gae-token; {} takes the defaults")
+    mc_value: ContinuationConfig | None = Field(None, description="continuations, for mc-value; {} takes the defaults")
     loss: LossConfig = LossConfig()
     demos: str | None = Field(None, description="stored episodes that are learnt beside the policy's own")
     demo_share: float = Field(0.2, gt=0, lt=1, description="of an iteration's samples that are demonstrations")

@@ -17,11 +17,15 @@ from agentrl.trainers.losses.objective import Objective, effective_share, object
 from agentrl.trainers.optimizer import Optimizer
 from agentrl.trainers.probe import choose
 from agentrl.trainers.recipe import LossConfig, OptimConfig
+from agentrl.trainers.values import Critic
 
 
 @dataclass
 class Learner:
-    """Owns the trained weights and the optimiser. ``reference`` is a frozen copy where a term wants one."""
+    """Owns the trained weights and the optimiser. ``reference`` is a frozen copy where a term wants one.
+
+    With a ``critic`` samples bring the columns ``values`` and ``returns``, and its head learns in the same steps.
+    """
 
     model: nn.Module
     optim: OptimConfig
@@ -29,6 +33,7 @@ class Learner:
     temperature: float = 1.0
     reference: nn.Module | None = None
     teacher: nn.Module | None = None
+    critic: Critic | None = None
     steps: int = 0
     rate: float = 1.0
     objective: Objective = field(init=False)
@@ -70,6 +75,8 @@ class Learner:
                 if not any((s.turn >= 0).any() for s in chosen):
                     continue
                 set_weights(chosen, self.loss.aggregate, self.loss.constant)
+                if self.critic:
+                    self.critic.aim(chosen)
                 metrics, gaps = self._step(chosen)
                 if not gap:  # before the first step the weights are those that sampled
                     gap = self._checked(gaps)
@@ -79,12 +86,15 @@ class Learner:
         return {key: value / max(1, minibatches) for key, value in sums.items()} | gap
 
     def state(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "memory": self.memory}
+        critic = {"critic": self.critic.state()} if self.critic else {}
+        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "memory": self.memory, **critic}
 
     def load(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = int(state["steps"])
         self.memory = dict(state.get("memory", {}))
+        if self.critic:
+            self.critic.load(state["critic"])
 
     def _step(self, samples: Sequence[Sample]) -> tuple[dict[str, float], list[np.ndarray]]:
         batches = BATCHERS[self.batcher](samples, self.optim.positions)
@@ -94,12 +104,20 @@ class Learner:
         for i, batch in enumerate(batches):
             rows = self._rows(batch)
             gradient = whole[i] if whole else self._gradient(rows, sums)
-            torch.autograd.backward([getattr(rows, name) for name in gradient], list(gradient.values()))
+            tensors, gradients = [getattr(rows, name) for name in gradient], list(gradient.values())
+            if self.critic:
+                value_loss = self.critic.loss(rows)
+                sums["value_loss"] = sums.get("value_loss", 0.0) + float(value_loss.detach())
+                tensors, gradients = [*tensors, value_loss], [*gradients, torch.ones_like(value_loss)]
+            torch.autograd.backward(tensors, gradients)
             gaps.append(_gap(rows))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
-        self.optimizer.step(self.rate * min(1.0, (self.steps + 1) / max(1, self.optim.warmup)))
+        rate = self.rate * min(1.0, (self.steps + 1) / max(1, self.optim.warmup))
+        self.optimizer.step(rate)
+        if self.critic:
+            sums["value_grad_norm"] = self.critic.step(rate, self.optim.grad_clip)
         self.steps += 1
         counts = {name: sums.pop(name) for name in ("ratio_sum", "ratio_square_sum", "rows")}
         return sums | {"effective_sample_share": effective_share(counts), "grad_norm": float(norm)}, gaps

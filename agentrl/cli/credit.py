@@ -78,8 +78,14 @@ def apply(
         for batch, credit in given:
             excluded = credit.table.excluded
             for id in batch.ids:
-                line = {"excluded": excluded[id]} if id in excluded else {"advantages": credit.of(id).tolist()}
-                typer.echo(json.dumps({"id": id, **line}))
+                line: dict[str, Any] = {"id": id}
+                if id in excluded:
+                    line["excluded"] = excluded[id]
+                else:
+                    line["advantages"] = credit.of(id).tolist()
+                    if credit.token_advantages is not None:
+                        line["token_advantages"] = [part.tolist() for part in credit.tokens_of(id)]
+                typer.echo(json.dumps(line))
         return
     rows = [(credit, id) for batch, credit in given for id in batch.ids]
     table = Table("trajectory", "outcome", "advantage of each turn", box=None)

@@ -22,7 +22,7 @@ from agentrl.rollout.siblings import Siblings
 from agentrl.rollout.status import Status
 from agentrl.rollout.stem import Stem
 from agentrl.rollout.teacher import Teacher
-from agentrl.types import StopReason, Task, Trajectory
+from agentrl.types import IntArray, StopReason, Task, Trajectory
 
 
 @dataclass
@@ -113,6 +113,12 @@ class Rollout:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._end()
         return [t for t in done if t is not None]
+
+    def next_prompt(self, trajectory: Trajectory) -> IntArray:
+        """What the policy would have been asked next, had the episode, played here, not been cut short."""
+        chat = self._agents[trajectory.task.env, trajectory.task.kwargs].start()
+        chat.resume(trajectory.turns)
+        return chat.prompt(trajectory.info["last_observation"])
 
     def forget(self) -> None:
         """Free the states that :attr:`keep_states` has gathered."""

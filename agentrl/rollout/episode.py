@@ -118,12 +118,19 @@ class Episode:
                 turn.valid = False
             else:
                 observation, terminated, truncated = await self._act(turn, turn.action, trajectory)
-            if terminated or truncated:
-                raise Stop(StopReason.TERMINATED if terminated else StopReason.TRUNCATED)
-            if max_turns and len(trajectory.turns) >= max_turns:
-                raise Stop(StopReason.MAX_TURNS)
-            if self.limits.episode_tokens and spent >= self.limits.episode_tokens:
-                raise Stop(StopReason.MAX_TOKENS)
+            if terminated:
+                raise Stop(StopReason.TERMINATED)
+            cut: StopReason | None = None
+            if truncated:
+                cut = StopReason.TRUNCATED
+            elif max_turns and len(trajectory.turns) >= max_turns:
+                cut = StopReason.MAX_TURNS
+            elif self.limits.episode_tokens and spent >= self.limits.episode_tokens:
+                cut = StopReason.MAX_TOKENS
+            if cut:  # a critic may be asked what would have followed
+                shown = observation if truncated else await self._with_admissible(observation)
+                trajectory.info["last_observation"] = shown
+                raise Stop(cut)
 
     async def _reset(self, trajectory: Trajectory) -> Observation:
         job = self.job

@@ -55,7 +55,8 @@ class Stem:
         A trajectory of another group is no parent, since groups never mix, and its turns are copies that nobody trains.
         """
         source = self.trajectory
-        trajectory.info = {k: v for k, v in source.info.items() if k not in ("seconds", "restored")}
+        own = ("seconds", "restored", "last_observation")
+        trajectory.info = {k: v for k, v in source.info.items() if k not in own}
         trajectory.info["world_seed"] = source.world_seed
         if source.group == trajectory.group:
             trajectory.turns = self.turns

@@ -18,6 +18,7 @@ from agentrl.errors import UserError, unknown
 from agentrl.store import read
 from agentrl.trainers.credit.assign import Credit, Plan, assign, plan
 from agentrl.trainers.credit.columns import action_of, text_of
+from agentrl.trainers.credit.ledger import trained
 from agentrl.trainers.credit.table import TurnTable
 from agentrl.trainers.options import Spec
 from agentrl.types import Group
@@ -108,7 +109,7 @@ def _of_groups(source: Path, groups: Sequence[Group], anchor: str, ledger: Path)
         if not len(group):
             raise UserError(f"{source}: group {group.id!r} has no trajectories")
     try:
-        table = TurnTable.from_groups(groups, anchor)
+        table = trained(ledger, groups, anchor) if ledger.exists() else TurnTable.from_groups(groups, anchor)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     if not len(table):

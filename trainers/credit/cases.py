@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from agentrl.trainers.credit import allocation, branching, carr, cases_tables, gae, toolrl
+from agentrl.trainers.credit import allocation, branching, carr, cases_tables, cases_turns, toolrl
 from agentrl.types import ToolCall
 
 
@@ -50,15 +50,6 @@ def trace_root_alloc(**given: Any) -> dict[str, Any]:
 
 def trace_prefix_alloc(**given: Any) -> dict[str, Any]:
     return dict(zip(("k", "objective"), allocation.trace_prefix_alloc(**given), strict=True))
-
-
-def gae_turn(turn_rewards: list[float], turn_values: list[float], **options: float) -> dict[str, Any]:
-    return dict(zip(("adv", "returns"), gae.gae_turn(turn_rewards, turn_values, **options), strict=True))
-
-
-def gae_token(mask: list[list[int]], **given: Any) -> dict[str, Any]:
-    advantages, returns = gae.gae_token(mask=mask, **given)
-    return {"adv_raw": advantages, "returns": returns, "adv_white": gae.whitened_tokens(advantages, mask)}
 
 
 def toolrl_match(made: list[list[Any]], wanted: list[list[Any]]) -> float:
@@ -109,8 +100,12 @@ OPS: dict[str, Callable[..., Any]] = {
     "trace_root_alloc": trace_root_alloc,
     "trace_prefix_alloc": trace_prefix_alloc,
     "trace_tree_target": allocation.trace_tree_target,
-    "gae_turn": gae_turn,
-    "gae_token": gae_token,
+    "gae_turn": cases_turns.gae_turn,
+    "gae_token": cases_turns.gae_token,
+    "mc_value": cases_turns.mc_value,
+    "iterresearch": cases_turns.iterresearch,
+    "memact": cases_turns.memact,
+    "aspo": cases_turns.aspo,
     "ppo_agg": ppo_agg,
     "aepo_tokens": aepo_tokens,
 }

@@ -143,7 +143,7 @@ def rloo(rewards: list[float], groups: list[str]) -> list[float]:
 def reinforce_pp(token_rewards: list[list[float]], mask: list[list[int]], gamma: float) -> dict[str, Any]:
     """A step is a token here, and one that was not sampled weighs nothing."""
     rewards, sampled = np.array(token_rewards, np.float64), np.array(mask)
-    table = _in_order(["g"] * len(rewards), [rewards.shape[1]] * len(rewards), rewards.ravel(), tokens=sampled.ravel())
+    table = in_order(["g"] * len(rewards), [rewards.shape[1]] * len(rewards), rewards.ravel(), tokens=sampled.ravel())
     advantages = assign(table, credit={"reinforce-pp": {"gamma": gamma}}).advantages.reshape(rewards.shape)
     return {"returns": returns_to_go(table, gamma).reshape(rewards.shape), "adv": advantages * sampled}
 
@@ -186,7 +186,7 @@ def salt(trajectories: list[dict[str, Any]], base: str, history: int = 0, count:
     """``base="given"``: each trajectory brings its own ``adv``."""
     groups = [t["group"] for t in trajectories]
     flat = [step for t in trajectories for step in t["steps"]]
-    table = _in_order(
+    table = in_order(
         groups,
         [len(t["steps"]) for t in trajectories],
         [0.0] * len(flat),
@@ -228,7 +228,7 @@ def otc_group(
 ) -> dict[str, Any]:
     """``n_prev``: the fewest calls of a success in earlier batches."""
     scores = np.array([1.0] * len(calls) if base is None else base) * correct
-    table = _in_order(["g"] * len(calls), [1] * len(calls), scores, success=correct, tool_calls=calls)
+    table = in_order(["g"] * len(calls), [1] * len(calls), scores, success=correct, tool_calls=calls)
     credit = assign(
         table, rewards={"otc": {"alpha": alpha}}, state={"otc": {"g": n_prev}} if n_prev is not None else {}
     )
@@ -267,7 +267,7 @@ def arpo_hard_adv(rewards: list[float], paths: list[list[str]]) -> dict[str, Any
     return {"traj_adv": own, "seg_adv": dict(zip((node for path in paths for node in path), shared, strict=True))}
 
 
-def _in_order(groups: Sequence[str], length: Sequence[int], reward: Any, **columns: Any) -> TurnTable:
+def in_order(groups: Sequence[str], length: Sequence[int], reward: Any, **columns: Any) -> TurnTable:
     """Trajectories in the order given, which must have each group's together and the groups sorted."""
     ids = [f"{k:06d}" for k in range(len(groups))]
     return TurnTable.from_arrays(ids=ids, group=groups, length=length, reward=reward, **columns)
@@ -283,7 +283,7 @@ def _of_paths(paths: list[list[str]], outcome: list[float], **columns: Any) -> T
         shared.append(max(alike, default=0))
     lengths = [len(path) for path in paths]
     columns |= {"outcome": outcome, "parent": parents, "branch_turn": shared}
-    return _in_order(["g"] * len(paths), lengths, [0.0] * sum(lengths), **columns)
+    return in_order(["g"] * len(paths), lengths, [0.0] * sum(lengths), **columns)
 
 
 def _episode(mode: str, cross_steps: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrl.errors import UserError
-from agentrl.types import Observation, StopReason, Trajectory, Turn
+from agentrl.types import Observation, StopReason, Trajectory, Turn, spans
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,6 +67,16 @@ def fill_next(
             after[i] = ("end", "win" if ends[i][0] else "loss")
 
 
+def after_end(stops: npt.NDArray[np.str_]) -> Floats:
+    """[M] the value after the last turn, as far as it is known without a critic: 0 where nothing can follow.
+
+    An episode that was cut short could have gone on, and has nan; one whose next prompt is longer than the model's
+    window could not.
+    """
+    cut = np.isin(stops, [StopReason.TRUNCATED.value, StopReason.MAX_TURNS.value, StopReason.MAX_TOKENS.value])
+    return np.where(cut, np.nan, 0.0)
+
+
 def parent_rows(ids: Sequence[str], parents: Sequence[str | None], lengths: Ints, shared: Ints, group: Ints) -> Ints:
     """[M] the row of each parent, -1 for None. Raises UserError for one that cannot be, naming both."""
     index = {name: k for k, name in enumerate(ids)}
@@ -86,6 +96,15 @@ def parent_rows(ids: Sequence[str], parents: Sequence[str | None], lengths: Ints
     if len(circle := ancestor[ancestor >= 0]):
         raise UserError(f"trajectory {ids[circle.min()]!r} is its own ancestor: its parents form a circle")
     return rows
+
+
+def segment_starts(trajectories: Sequence[Trajectory]) -> list[bool]:
+    """[N] whether a turn is the first of a segment: its prompt does not go on where the turn before it ended."""
+    found = []
+    for t in trajectories:
+        first = {span[0] for span in spans(t.turns)}
+        found += [i in first for i in range(len(t.turns))]
+    return found
 
 
 def reward_totals(trajectories: Sequence[Trajectory]) -> dict[str, list[float]]:

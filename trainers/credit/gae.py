@@ -1,65 +1,89 @@
-"""Generalised advantage estimation (Schulman 2016, arXiv 1506.02438), by turn and by token.
-
-Pure functions of values that the caller has: the turn table holds none yet, so that neither is a registered estimator.
-"""
+"""Generalised advantage estimation (Schulman 2016, arXiv 1506.02438), by turn and by token."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
+from pydantic import Field
 
-from agentrl.trainers.credit.normalise import whitened
-from agentrl.trainers.credit.table import Floats
+from agentrl.trainers.credit.registry import estimator
+from agentrl.trainers.credit.table import Floats, Ints, TurnTable
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def gae_turn(
-    rewards: Sequence[float], values: Sequence[float], gamma: float = 1.0, lam: float = 1.0, bootstrap: float = 0.0
-) -> tuple[Floats, Floats]:
-    """One trajectory's advantages and returns, [T] each.
+def scan(reward: Floats, value: Floats, length: Ints, last: Floats, gamma: float, lam: float) -> Floats:
+    """Advantages [K] of sequences that lie one after another, ``length`` [M] steps each (at least one).
 
-    ``d_t = r_t + gamma V_{t+1} - V_t``, ``A_t = d_t + gamma lam A_{t+1}``, returns ``A + V``. ``values`` [T]: that of
-    the state before each turn. ``bootstrap`` is the value after the last turn: 0 where the episode terminated, the
-    critic's where it was cut off.
+    ``d_t = r_t + gamma V_{t+1} - V_t``, ``A_t = d_t + gamma lam A_{t+1}``. ``value`` [K] is that of the state before
+    each step, ``last`` [M] that of the state after a sequence. Runs backwards over all sequences at once.
     """
-    r, v = np.asarray(rewards, np.float64), np.asarray(values, np.float64)
-    if r.shape != v.shape or r.ndim != 1:
-        raise ValueError(f"gae_turn needs one value a reward: {r.shape} and {v.shape}")
-    delta = r + gamma * np.append(v[1:], bootstrap)[: len(v)] - v
-    advantages = np.zeros(len(r))
-    carry = 0.0
-    for t in reversed(range(len(r))):
-        carry = delta[t] + gamma * lam * carry
-        advantages[t] = carry
-    return advantages, advantages + v
+    longest_first = np.argsort(-length, kind="stable")
+    end = (np.cumsum(length) - 1)[longest_first]
+    alive = np.searchsorted(-length[longest_first], -np.arange(length.max(initial=0)), side="left")
+    following, carry = last[longest_first], np.zeros(len(length))
+    advantages = np.zeros(len(reward))
+    for back, n in enumerate(alive):  # the n sequences that have more than ``back`` steps
+        at = end[:n] - back
+        carry[:n] = reward[at] + gamma * following[:n] - value[at] + gamma * lam * carry[:n]
+        following[:n] = value[at]
+        advantages[at] = carry[:n]
+    return advantages
 
 
+def turn_returns(table: TurnTable, *, gamma: float, lam: float, bootstrap: bool) -> Floats:
+    """[N] what each turn's value should have been: ``A + V``."""
+    return _of_turns(table, gamma, lam, bootstrap) + table.values
+
+
+def token_returns(table: TurnTable, *, gamma: float, lam: float, bootstrap: bool) -> Floats:
+    """[T] what each token's value should have been: ``A + V``."""
+    return _of_tokens(table, gamma, lam, bootstrap) + table.token_values
+
+
+@estimator("gae", needs=["values"], needs_if={"bootstrap": "last_value"}, targets=turn_returns)
+def gae(
+    table: TurnTable, state: Any, *, gamma: Share = 1.0, lam: Share = 0.95, bootstrap: bool = True
+) -> tuple[Floats, Any]:
+    """``A_t = d_t + gamma lam A_{t+1}`` -> [N], ``d_t = r_t + gamma V_{t+1} - V_t``; a turn is a step.
+
+    ``V_t`` is the state's value before the turn. After the last turn it is 0 where the episode came to an end; where
+    it was cut short (by its environment or a limit of turns or tokens) the critic's value of what came next, or with
+    ``bootstrap=False`` 0, so that running out of turns is a failure like another. A turn's own ``penalty`` is taken
+    off its A. PPO as usually published whitens these: put ``whiten`` after it.
+
+    Source: GAE (arXiv 1506.02438).
+    """
+    return _of_turns(table, gamma, lam, bootstrap) - table.penalty, state
+
+
+@estimator(
+    "gae-token", needs=["token_values"], needs_if={"bootstrap": "last_value"}, per_token=True, targets=token_returns
+)
 def gae_token(
-    rewards: npt.ArrayLike, values: npt.ArrayLike, mask: npt.ArrayLike, gamma: float = 1.0, lam: float = 1.0
-) -> tuple[Floats, Floats]:
-    """Advantages and returns of rows of tokens, [B, L] each; 0 where ``mask`` [B, L] is 0.
+    table: TurnTable, state: Any, *, gamma: Share = 1.0, lam: Share = 1.0, bootstrap: bool = True
+) -> tuple[Floats, Any]:
+    """``A_t = d_t + gamma lam A_{t+1}`` -> [T], ``d_t = r_t + gamma V_{t+1} - V_t``; a sampled token is a step.
 
-    A token that was not sampled (an observation, padding) is passed over: the sampled token before it looks to the
-    sampled token after it, across whatever stands between, so no turn of an episode is cut off from the next.
+    Tokens that were not sampled (observations, prompts) are no steps: the last token of a turn, which has the turn's
+    reward, looks to the first of the next turn. ``bootstrap`` and ``penalty`` as in ``gae``.
+
+    Source: GAE (arXiv 1506.02438), over sampled tokens as in later verl code; older code steps through observations.
     """
-    r, v = np.asarray(rewards, np.float64), np.asarray(values, np.float64)
-    sampled = np.asarray(mask, bool)
-    if not r.shape == v.shape == sampled.shape or r.ndim != 2:
-        raise ValueError(f"gae_token needs rows of equal shape: {r.shape}, {v.shape} and {sampled.shape}")
-    advantages = np.zeros(r.shape)
-    value, carry = np.zeros(len(r)), np.zeros(len(r))  # of the next sampled token of each row
-    for t in reversed(range(r.shape[1])):
-        on = sampled[:, t]
-        found = r[:, t] + gamma * value - v[:, t] + gamma * lam * carry
-        value, carry = np.where(on, v[:, t], value), np.where(on, found, carry)
-        advantages[on, t] = found[on]
-    return advantages, np.where(sampled, advantages + v, 0.0)
+    return _of_tokens(table, gamma, lam, bootstrap) - table.penalty[table.token_turn], state
 
 
-def whitened_tokens(advantages: Floats, mask: npt.ArrayLike, eps: float = 1e-8) -> Floats:
-    """``(A - mean) / sqrt(var + eps)`` over the sampled tokens of all rows -> [B, L], 0 elsewhere."""
-    sampled = np.asarray(mask, bool)
-    out = np.zeros(advantages.shape)
-    out[sampled] = whitened(advantages[sampled], np.ones(int(sampled.sum())), eps)
-    return out
+def _of_turns(table: TurnTable, gamma: float, lam: float, bootstrap: bool) -> Floats:
+    return scan(table.reward, table.values, table.length, _last(table, bootstrap), gamma, lam)
+
+
+def _of_tokens(table: TurnTable, gamma: float, lam: float, bootstrap: bool) -> Floats:
+    reward = np.zeros(len(table.token_turn))
+    reward[np.cumsum(table.tokens) - 1] = table.reward
+    length = np.add.reduceat(table.tokens, table.start) if len(table) else table.length
+    return scan(reward, table.token_values, length, _last(table, bootstrap), gamma, lam)
+
+
+def _last(table: TurnTable, bootstrap: bool) -> Floats:
+    return table.last_value if bootstrap else np.zeros(len(table.ids))

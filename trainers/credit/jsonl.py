@@ -5,9 +5,10 @@
     ]}
 
 Further keys of a line: ``task`` (else the group), ``ended`` (terminated | truncated | failed), ``branch_token``,
-``rewards`` (name -> total). Of a step: ``next_state``, ``cost``, ``logprobs``, ``scores`` (name -> number), and, for
-methods of your own to come, ``values``, ``tool``. ``parent`` and ``branch_turn`` may be left out, and ``entropies`` and
-the like where no method needs them.
+``rewards`` (name -> total), ``last_value`` (of the state after the last step, where the episode was truncated). Of a
+step: ``next_state``, ``cost``, ``logprobs``, ``values`` (a critic's: a number for the state before the step, or one for
+each token), ``mc_value``, ``scores`` (name -> number), and, for methods of your own to come, ``tool``. ``parent`` and
+``branch_turn`` may be left out, and ``entropies`` and the like where no method needs them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentrl.errors import UserError, unknown
 from agentrl.trainers.credit.batches import Batch
-from agentrl.trainers.credit.columns import mean, same_text
+from agentrl.trainers.credit.columns import after_end, mean, same_text
 from agentrl.trainers.credit.table import TurnTable
 
 Name = Annotated[str, Field(min_length=1)]
@@ -43,6 +44,7 @@ class Step(BaseModel):
     entropies: list[Annotated[float, Field(ge=0)]] | None = None
     next_state: Name | None = None
     values: float | list[float] | None = None
+    mc_value: float | None = None
     logprobs: list[float] | None = None
     cost: float | None = None
     scores: dict[str, float] | None = None
@@ -68,6 +70,7 @@ class Line(BaseModel):
     task: Name | None = None
     ended: Literal["terminated", "truncated", "failed"] = "terminated"
     rewards: dict[str, float] | None = None
+    last_value: float | None = None
 
 
 def read_lines(path: str | Path) -> Batch:
@@ -122,9 +125,9 @@ def _line(raw: Any, at: str) -> Line:
     if not line.steps and line.ended != "failed":
         raise UserError(f"{at}: trajectory {line.id!r} has no steps")
     for turn, step in enumerate(line.steps):
-        for name in ("entropies", "logprobs"):
+        for name in ("entropies", "logprobs", "values"):
             values = getattr(step, name)
-            if values and len(values) != step.tokens:
+            if isinstance(values, list) and values and len(values) != step.tokens:
                 raise UserError(
                     f"{at}: trajectory {line.id!r}, turn {turn}: {len(values)} {name} for {step.tokens} tokens"
                 )
@@ -199,6 +202,11 @@ def _table(found: Sequence[Line], path: str) -> TurnTable:
         raise UserError(f"{path}: every trajectory failed")
     steps = [step for line in kept for step in line.steps]
     names = dict.fromkeys(name for step in steps for name in step.scores or ())
+    ended = np.array([line.ended for line in kept])
+    last = [
+        known if line.last_value is None else line.last_value
+        for line, known in zip(kept, after_end(ended), strict=True)
+    ]
     return TurnTable.from_arrays(
         ids=[line.id for line in kept],
         group=[line.group for line in kept],
@@ -221,8 +229,18 @@ def _table(found: Sequence[Line], path: str) -> TurnTable:
         tool_calls=[step.tool_calls for step in steps],
         cost=[np.nan if step.cost is None else step.cost for step in steps],
         scores={name: [(step.scores or {}).get(name, np.nan) for step in steps] for name in names},
+        values=[_first(step.values) for step in steps],
+        token_values=[step.values if isinstance(step.values, list) else [np.nan] * step.tokens for step in steps],
+        mc_values=[np.nan if step.mc_value is None else step.mc_value for step in steps],
+        last_value=last,
         excluded=excluded,
     )
+
+
+def _first(values: float | list[float] | None) -> float:
+    if isinstance(values, list):
+        return values[0] if values else np.nan
+    return np.nan if values is None else values
 
 
 def _short(value: Any) -> str:

@@ -7,6 +7,10 @@
 A transform is ``(table, state) -> (table, state)``, an estimator ``(table, state) -> (advantages [N], state)``, a
 modulator ``(table, advantages, state) -> (advantages, state)``. ``state`` is what the function returned last time,
 None at first; plain data, since it is saved with checkpoints. Keyword-only parameters are the options.
+
+An estimator that is ``per_token`` gives [T], an advantage for each sampled token. The sum is then by token, and only
+modulators that are ``per_token`` (they take either) may change it. ``targets`` is what an estimator that is given
+``values`` says they should have been: ``(table, *, options) -> [N] or [T]``; a value head learns from it.
 """
 
 from __future__ import annotations
@@ -44,13 +48,18 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     "estimator": {
         "appo": "agentrl.trainers.credit.appo:appo",
         "dcpo-sas": "agentrl.trainers.credit.dcpo_sas:dcpo_sas",
+        "gae": "agentrl.trainers.credit.gae:gae",
+        "gae-token": "agentrl.trainers.credit.gae:gae_token",
         "gdpo": "agentrl.trainers.credit.gdpo:gdpo",
         "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
         "graft": "agentrl.trainers.credit.graft:graft",
         "graphgpo-step": "agentrl.trainers.credit.graphgpo:graphgpo_step",
         "grpo": "agentrl.trainers.credit.grpo:grpo",
         "hgpo": "agentrl.trainers.credit.hgpo:hgpo",
+        "iterresearch": "agentrl.trainers.credit.iterresearch:iterresearch",
         "mc-grpo": "agentrl.trainers.credit.mc_grpo:mc_grpo",
+        "mc-value": "agentrl.trainers.credit.mc_value:mc_value",
+        "memact": "agentrl.trainers.credit.memact:memact",
         "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",
         "rloo": "agentrl.trainers.credit.rloo:rloo",
@@ -63,6 +72,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     },
     "modulator": {
         "aepo": "agentrl.trainers.credit.aepo:aepo",
+        "aspo": "agentrl.trainers.credit.aspo:aspo",
         "clip": "agentrl.trainers.credit.clip:clip",
         "empg": "agentrl.trainers.credit.empg:empg",
         "whiten": "agentrl.trainers.credit.whiten:whiten",
@@ -86,6 +96,8 @@ class Plugin:
     needs: tuple[str, ...]
     needs_if: Mapping[str, str]  # option -> the column that is needed too where it is set, and not 0
     options: type[BaseModel]
+    per_token: bool = False
+    targets: Callable[..., Any] | None = None
 
     @property
     def option_names(self) -> list[str]:
@@ -119,13 +131,20 @@ class Bound:
 _registered: dict[tuple[Kind, str], Plugin] = {}
 
 
-def estimator(id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str] = _NONE) -> Callable[[F], F]:
+def estimator(
+    id: str,
+    *,
+    needs: Sequence[str] = (),
+    needs_if: Mapping[str, str] = _NONE,
+    per_token: bool = False,
+    targets: Callable[..., Any] | None = None,
+) -> Callable[[F], F]:
     """Register ``(table, state, *, options) -> (advantages [N] float64, state)`` under ``id``.
 
     ``needs``: columns of the turn table that must be filled, ``score:NAME`` for a score; ``needs_if``: option ->
     column that must be filled where that option is set.
     """
-    return _register("estimator", id, needs, needs_if)
+    return _register("estimator", id, needs, needs_if, per_token, targets)
 
 
 def transform(id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str] = _NONE) -> Callable[[F], F]:
@@ -133,9 +152,11 @@ def transform(id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str]
     return _register("transform", id, needs, needs_if)
 
 
-def modulator(id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str] = _NONE) -> Callable[[F], F]:
+def modulator(
+    id: str, *, needs: Sequence[str] = (), needs_if: Mapping[str, str] = _NONE, per_token: bool = False
+) -> Callable[[F], F]:
     """Register ``(table, advantages, state, *, options) -> (advantages, state)``."""
-    return _register("modulator", id, needs, needs_if)
+    return _register("modulator", id, needs, needs_if, per_token)
 
 
 def names(kind: Kind) -> list[str]:
@@ -188,7 +209,14 @@ def _bind(plugin: Plugin, options: dict[str, Any]) -> Bound:
     return Bound(plugin, check(plugin.id, plugin.options, options, ["weight"] if weighted else []), weight)
 
 
-def _register(kind: Kind, id: str, needs: Sequence[str], needs_if: Mapping[str, str]) -> Callable[[F], F]:
+def _register(
+    kind: Kind,
+    id: str,
+    needs: Sequence[str],
+    needs_if: Mapping[str, str],
+    per_token: bool = False,
+    targets: Callable[..., Any] | None = None,
+) -> Callable[[F], F]:
     for column in (*needs, *needs_if.values()):
         if column not in COLUMNS and not column.startswith("score:"):
             raise unknown(f"column that {id} needs:", column, COLUMNS)
@@ -202,7 +230,8 @@ def _register(kind: Kind, id: str, needs: Sequence[str], needs_if: Mapping[str, 
             taken = BUILTIN[kind].get(id, "an alias of agentrl")
         if taken is not None and taken != place:
             raise UserError(f"the {kind} id {id!r} of {place} is taken by {taken}: choose another")
-        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), dict(needs_if), model_of(id, function))
+        options = model_of(id, function)
+        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), dict(needs_if), options, per_token, targets)
         return function
 
     return decorate

@@ -18,12 +18,14 @@ from agentrl.trainers.credit.columns import (
     Floats,
     Ints,
     action_of,
+    after_end,
     fill_next,
     intern,
     mean,
     parent_rows,
     reject_duplicates,
     reward_totals,
+    segment_starts,
     text_of,
 )
 from agentrl.trainers.credit.scores import turn_scores
@@ -38,9 +40,10 @@ LARGEST = 1e100  # of rewards: the squares of a million of them still add up to 
 class TurnTable:
     """N turns of M trajectories, sorted by (task, group, trajectory id, turn); all arrays are read-only.
 
-    Missing values are nan (``entropy``, ``logprob``, ``cost``, ``scores``) or -1 (``anchor``, ``action``). Interned
-    columns (``anchor``, ``next_anchor``, ``action``, ``observation``, ``group``, ``task``) compare for equality only;
-    those of turns count over the whole table, so methods that compare within a group combine them with ``group``.
+    Missing values are nan (``entropy``, ``cost``, ``values``, ``scores`` and the like) or -1 (``anchor``, ``action``).
+    Interned columns (``anchor``, ``next_anchor``, ``action``, ``observation``, ``group``, ``task``) compare for
+    equality only; those of turns count over the whole table, so methods that compare within a group combine them with
+    ``group``.
     """
 
     # one entry a turn [N]
@@ -54,10 +57,14 @@ class TurnTable:
     action: Ints  # what was done, tool calls as JSON with sorted keys; the text where it was not an action
     observation: Ints  # index into ``texts``
     tokens: Ints  # sampled tokens
+    starts_segment: Bools  # whether its prompt does not go on where the turn before ended
     entropy: Floats  # mean over the sampled tokens, in nats
     logprob: Floats  # mean over the sampled tokens, natural log, of the policy that sampled
     tool_calls: Ints
     cost: Floats  # what the tools say they cost
+    values: Floats  # what a critic expects from the state before the turn on
+    mc_values: Floats  # the same, as the mean return of continuations from that state
+    mc_error: Floats  # standard error of that mean
 
     # one entry a trajectory [M]
     group: Ints
@@ -69,8 +76,11 @@ class TurnTable:
     parent: Ints  # row of the trajectory this one was branched from, -1 for none
     branch_turn: Ints  # how many turns, from the first, it shares with its parent
     branch_token: Ints  # and how many tokens of the reply after them
+    last_value: Floats  # of the state after the last turn: 0 where nothing can follow
     ids: tuple[str, ...]
 
+    # [T] what a critic expects before each sampled token; empty where that is not known
+    token_values: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))
     rewards: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name, totals [M]
     scores: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name [N]; see scores.py
     texts: tuple[str, ...] = ()  # distinct observations
@@ -83,6 +93,7 @@ class TurnTable:
             self._freeze(name, dtype, len(self.trajectory))
         for name, dtype in _PER_TRAJECTORY.items():
             self._freeze(name, dtype, len(self.ids))
+        self._freeze("token_values", np.float64, len(self.token_turn) if len(self.token_values) else 0)
         object.__setattr__(self, "rewards", {name: _frozen(name, r, len(self.ids)) for name, r in self.rewards.items()})
         object.__setattr__(self, "scores", {name: _frozen(name, s, len(self)) for name, s in self.scores.items()})
         for name in ("reward", "penalty"):
@@ -98,6 +109,16 @@ class TurnTable:
     def start(self) -> Ints:
         """[M] the row of each trajectory's first turn."""
         return np.cumsum(self.length) - self.length
+
+    @cached_property
+    def token_turn(self) -> Ints:
+        """[T] the turn (row) of each sampled token, in the order of the table."""
+        return np.repeat(np.arange(len(self)), self.tokens)
+
+    @cached_property
+    def first_token(self) -> Ints:
+        """[N] the number of each turn's first sampled token."""
+        return np.cumsum(self.tokens) - self.tokens
 
     @cached_property
     def turn_group(self) -> Ints:
@@ -150,6 +171,7 @@ class TurnTable:
             action=[action_of(turn) for turn in turns],
             observation=[text_of(turn.observation) for turn in turns],
             tokens=[len(turn.completion_ids) for turn in turns],
+            starts_segment=segment_starts([t for _, t in kept]),
             entropy=[mean(turn.entropies) for turn in turns],
             tool_calls=[len(turn.tool_calls) for turn in turns],
             cost=[sum(call.cost for call in turn.tool_calls) for turn in turns],
@@ -184,6 +206,8 @@ class TurnTable:
         rewards: Mapping[str, Sequence[float]] | None = None,
         scores: Mapping[str, npt.ArrayLike] | None = None,
         observation: Sequence[str] | None = None,
+        last_value: Sequence[float] | None = None,
+        token_values: Sequence[Sequence[float]] | None = None,
         excluded: Mapping[str, str] | None = None,
         privileged: bool = False,
         **columns: Any,
@@ -192,10 +216,10 @@ class TurnTable:
 
         Turns lie trajectory after trajectory, in time order. Left out: ``outcome`` is the sum of rewards, ``success``
         a positive outcome, ``task`` the group, ``next_anchor`` the anchor of the turn after; ``parent`` holds ids,
-        ``rewards`` one [M] a name; ``scores`` one [N] a name; ``columns`` are penalty, valid, tokens, entropy, logprob,
-        tool_calls, cost. Raises UserError for a reward or outcome that is nan, infinite or beyond :data:`LARGEST`
-        (naming trajectory and turn), a trajectory id that occurs twice, a trajectory without turns and a parent that
-        cannot be one.
+        ``rewards`` one [M] a name; ``scores`` one [N] a name; ``last_value`` is 0 where an episode came to an end;
+        ``token_values`` holds one sequence a turn; ``columns`` are the other ones of turns. Raises UserError for a
+        reward or outcome that is nan, infinite or beyond :data:`LARGEST` (naming trajectory and turn), a trajectory id
+        that occurs twice, a trajectory without turns and a parent that cannot be one.
         """
         m, lengths = len(ids), np.asarray(length, np.int64)
         reject_duplicates(ids)
@@ -230,6 +254,7 @@ class TurnTable:
         return cls(
             trajectory=trajectory,
             turn=turn,
+            starts_segment=given.pop("starts_segment").astype(bool) | (turn == 0),
             reward=step[row],
             anchor=intern(states, numbers),
             next_anchor=intern(after, numbers),
@@ -244,6 +269,8 @@ class TurnTable:
             parent=parent_rows([ids[k] for k in order], above, lengths[order], shared, groups),
             branch_turn=shared,
             branch_token=np.asarray(branch_token if branch_token is not None else [0] * m, np.int64)[order],
+            last_value=after_end(stops) if last_value is None else np.asarray(last_value, np.float64)[order],
+            token_values=np.concatenate([np.zeros(0), *((token_values[i] for i in row) if token_values else ())]),
             ids=tuple(ids[k] for k in order),
             rewards={name: np.asarray(values, np.float64)[order] for name, values in (rewards or {}).items()},
             scores={name: np.asarray(values, np.float64)[row] for name, values in (scores or {}).items()},
@@ -283,10 +310,14 @@ _PER_TURN: dict[str, type] = {
     "action": np.int64,
     "observation": np.int64,
     "tokens": np.int64,
+    "starts_segment": np.bool_,
     "entropy": np.float64,
     "logprob": np.float64,
     "tool_calls": np.int64,
     "cost": np.float64,
+    "values": np.float64,
+    "mc_values": np.float64,
+    "mc_error": np.float64,
 }
 _PER_TRAJECTORY: dict[str, type] = {
     "group": np.int64,
@@ -298,16 +329,21 @@ _PER_TRAJECTORY: dict[str, type] = {
     "parent": np.int64,
     "branch_turn": np.int64,
     "branch_token": np.int64,
+    "last_value": np.float64,
 }
-COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, "rewards")
+COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, "token_values", "rewards")
 _DEFAULTS: dict[str, Any] = {
     "penalty": 0.0,
     "valid": True,
     "tokens": 0,
+    "starts_segment": False,
     "entropy": np.nan,
     "logprob": np.nan,
     "tool_calls": 0,
     "cost": 0.0,
+    "values": np.nan,
+    "mc_values": np.nan,
+    "mc_error": np.nan,
 }
 
 

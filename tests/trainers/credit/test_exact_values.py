@@ -6,6 +6,7 @@ standard error comes from sums over groups. Estimators that are wrong on purpose
 """
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,6 @@ import pytest
 from agentrl.envs.keydoor.values import exact_values, mixed_policy
 from agentrl.envs.keydoor.world import LIMIT, advance, world_of
 from agentrl.trainers.credit import TurnTable, assign, joint
-from agentrl.trainers.credit.gae import gae_turn
 
 TASK = "row5-start2-key1-door3-goal5"
 GAMMA = 0.9
@@ -136,8 +136,7 @@ def test_gae_with_exact_values_averages_to_q_minus_v_for_every_lambda(sample, la
     table = sample.table
 
     def gae(values, lam):
-        spans = [slice(start, start + n) for start, n in zip(table.start, table.length, strict=True)]
-        return np.concatenate([gae_turn(table.reward[at], values[at], GAMMA, lam)[0] for at in spans])
+        return assign(replace(table, values=values), credit={"gae": {"gamma": GAMMA, "lam": lam}}).advantages
 
     estimates = gae(sample.value[GAMMA], lam)
     if lam == 0:  # the world is deterministic: one step and the exact value of what follows leave nothing to chance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,22 @@ def test_what_is_read_is_what_was_given(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_credit_by_token_and_what_scorers_gave_come_back(tmp_path: Path) -> None:
+    plain = table()
+    tokens = np.array([2, 1, 3])
+    scores = {"values": [0.1, 0.2, 0.3], "mc_values": [0.4, 0.5, np.nan], "mc_error": [0.1, 0.0, np.nan]}
+    full = replace(plain, tokens=tokens, token_values=np.arange(6) / 7, last_value=np.array([0.0, 0.3]), **scores)
+    given = assign(full, credit="gae-token")
+    path = ledger.write(tmp_path, "000000", given)
+    found = ledger.read(path, replace(plain, tokens=tokens))
+    assert given.token_advantages is not None
+    np.testing.assert_array_equal(found.token_advantages, given.token_advantages)
+    for name in ("token_values", "last_value", *scores):
+        np.testing.assert_array_equal(getattr(found.table, name), getattr(full, name))
+    again = assign(found.table, credit="gae-token")
+    np.testing.assert_array_equal(again.token_advantages, given.token_advantages)
+
+
 def test_a_file_that_is_damaged_or_of_other_turns(tmp_path: Path) -> None:
     path = ledger.write(tmp_path, "000000", assign(table()))
     other = TurnTable.from_arrays(ids=["a"], group=["g"], length=[2], reward=[0.0, 1.0])
@@ -115,11 +132,9 @@ def same(run: Path, learnt: list[list[Sample]], iterations: range) -> None:
         assert sorted(shown(found)) == sorted(given(samples))
 
 
-def test_explain_shows_what_the_learner_was_given(
-    learnt: list[list[Sample]], tiny_policy: Path, tmp_path: Path
-) -> None:
+def test_explain_shows_what_the_learner_was_given(learnt: list[list[Sample]], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    Training.new(api.recipe_for("household-tiny", [f"policy.path={tiny_policy}", *SMALL]), run).run()
+    Training.new(api.recipe_for("household-tiny", SMALL), run).run()
     same(run, learnt, range(3))
     aside = explain(batches(run), choose(["grpo", "rloo"]), "0")
     assert (aside.stored, aside.origin) == (["grpo"], "grpo: as the trainer stored it; rloo: worked out now")
@@ -127,7 +142,7 @@ def test_explain_shows_what_the_learner_was_given(
 
 
 @pytest.mark.slow
-def test_the_same_after_kill_9(learnt: list[list[Sample]], tiny_policy: Path, tmp_path: Path) -> None:
+def test_the_same_after_kill_9(learnt: list[list[Sample]], tmp_path: Path) -> None:
     """Killed when the second iteration's credit is stored and its update has not begun."""
     run = tmp_path / "run"
     program = f"""
@@ -145,7 +160,7 @@ def write(folder, name, given):
         os.kill(os.getpid(), signal.SIGKILL)
     return path
 ledger.write = write
-Training.new(api.recipe_for("household-tiny", {[f"policy.path={tiny_policy}", *SMALL]!r}), Path({str(run)!r})).run()
+Training.new(api.recipe_for("household-tiny", {SMALL!r}), Path({str(run)!r})).run()
 """
     killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

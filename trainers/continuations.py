@@ -1,0 +1,85 @@
+"""Monte-Carlo values of visited states: go back to each, let the policy go on some times, and average what it earns."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from agentrl.rollout.engine import Rollout
+from agentrl.rollout.episode import Job
+from agentrl.rollout.stem import Stem
+from agentrl.seeds import derive
+from agentrl.trainers.credit import TurnTable
+from agentrl.types import Trajectory
+
+
+def jobs(played: Sequence[Trajectory], k: int, temperature: float, seed: int) -> list[list[Job]]:
+    """``k`` continuations from the state before each turn, a list a turn, trajectory after trajectory."""
+    return [
+        [
+            Job(
+                id=f"{trajectory.id}/{turn}/{draw}",
+                task=trajectory.task,
+                seed=derive(seed, "continuation", trajectory.id, turn, draw),
+                key=(index, turn, draw),
+                temperature=temperature,
+                stem=Stem(trajectory, turn),
+            )
+            for draw in range(k)
+        ]
+        for index, trajectory in enumerate(played)
+        for turn in range(len(trajectory.turns))
+    ]
+
+
+def earned(trajectory: Trajectory, gamma: float) -> float:
+    """What a continuation earned after its stem: the discounted sum of rewards, its first turn's undiscounted."""
+    return sum(gamma**i * turn.reward for i, turn in enumerate(trajectory.turns[trajectory.shared :]))
+
+
+def continued(
+    table: TurnTable,
+    played: Sequence[Trajectory],
+    rollout: Rollout,
+    *,
+    k: int,
+    gamma: float,
+    temperature: float,
+    seed: int,
+    retries: int = 0,
+    on_done: Callable[[Trajectory], None] | None = None,
+) -> tuple[TurnTable, dict[str, float]]:
+    """The table with ``mc_values`` and ``mc_error``, and what that cost.
+
+    ``played``: the table's trajectories, in its order, played with ``rollout`` by the policy as it is. A continuation
+    goes by the same limits as an episode, the turns and tokens of its stem counted. One that infrastructure broke
+    says nothing; ``mc_values`` is nan where all did. ``mc_error``: standard error of the mean of ``k`` draws, nan
+    for one.
+    """
+    begin = time.perf_counter()
+    wanted = jobs(played, k, temperature, seed)
+    kept, rollout.keep_states = rollout.keep_states, False  # nothing will grow from continuations
+    try:
+        flat = asyncio.run(rollout.run([job for of_turn in wanted for job in of_turn], on_done, retries))
+    finally:
+        rollout.keep_states = kept
+    draws = np.array([earned(t, gamma) if t.trusted else np.nan for t in flat]).reshape(len(wanted), k)
+    known = np.isfinite(draws)
+    count = known.sum(1)
+    mean = np.where(count > 0, np.where(known, draws, 0.0).sum(1) / np.maximum(count, 1), np.nan)
+    square = np.where(known, (draws - mean[:, None]) ** 2, 0.0).sum(1)
+    error = np.where(count > 1, np.sqrt(square / np.maximum(count - 1, 1) / np.maximum(count, 1)), np.nan)
+    grown = [turn for t in flat for turn in t.turns[t.shared :]]
+    told = {
+        "episodes": len(flat),
+        "tokens": sum(len(turn.completion_ids) for turn in grown),
+        "env_steps": sum(turn.action is not None for turn in grown),
+        "failed": int((~known).sum()),
+        "mean_error": float(np.mean(error[count > 1])) if (count > 1).any() else 0.0,
+        "seconds": time.perf_counter() - begin,
+    }
+    return replace(table, mc_values=mean, mc_error=error), told
