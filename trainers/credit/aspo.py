@@ -27,7 +27,7 @@ def aspo(
     tokens were sampled. With ``delta`` below 0 early calls earn more; as ``k`` is below 1 no sign is turned. It comes
     after normalisation, which would undo a reward. The paper's aggressive setting is ``delta=-2.5, k=0.9``.
 
-    Source: ASPO (arXiv 2508.19201), from memory: the sets that the means are over are unverified.
+    Source: ASPO (arXiv 2508.19201), from memory. Confidence medium; whom the means are over is unverified.
     """
     called = table.tool_calls > 0
     before = np.cumsum(table.tokens) - table.tokens

@@ -53,7 +53,7 @@ def gae(
     ``bootstrap=False`` 0, so that running out of turns is a failure like another. A turn's own ``penalty`` is taken
     off its A. PPO as usually published whitens these: put ``whiten`` after it.
 
-    Source: GAE (arXiv 1506.02438).
+    Source: GAE (arXiv 1506.02438). Confidence high.
     """
     return _of_turns(table, gamma, lam, bootstrap) - table.penalty, state
 
@@ -69,7 +69,7 @@ def gae_token(
     Tokens that were not sampled (observations, prompts) are no steps: the last token of a turn, which has the turn's
     reward, looks to the first of the next turn. ``bootstrap`` and ``penalty`` as in ``gae``.
 
-    Source: GAE (arXiv 1506.02438), over sampled tokens as in later verl code; older code steps through observations.
+    Source: GAE (arXiv 1506.02438), over sampled tokens as in later verl code, read only. Confidence high.
     """
     return _of_tokens(table, gamma, lam, bootstrap) - table.penalty[table.token_turn], state
 

@@ -28,8 +28,9 @@ def iterresearch(
     deviation are over all rounds of all of the group's trajectories, each counted once. A row's own ``penalty`` is
     taken off its r.
 
-    Source: IterResearch (EAPO), from its abstract and from memory: ``gamma`` and the normalisation are unverified. Its
-    random dropping of rows to a multiple of the workers is not needed here: batches are never padded to one.
+    Rows are not dropped at random to a multiple of the workers, as there: batches need no padding here.
+
+    Source: IterResearch (EAPO), from its abstract and memory. Confidence low to medium; ``gamma`` is unverified.
     """
     left = table.length[table.trajectory] - 1 - table.turn
     reward = gamma**left * table.outcome[table.trajectory] - table.penalty

@@ -34,8 +34,9 @@ def memact(
     rows`` keeps the mean of c at 1. ``rows=none`` trains every segment once, which is GRPO. Draws come from ``seed``
     and the number of batches before (``state``). A row's own ``penalty`` is taken off its trajectory's score.
 
-    Source: DCPO of MemAct, whose code draws 12 rows of 8 rollouts; the published code keeps a lone rollout's score
-    (``singleton="raw"``).
+    The published code draws 12 rows of 8 rollouts and keeps a lone rollout's score (``singleton="raw"``).
+
+    Source: DCPO of MemAct, its released code. Confidence high in the formula; the order of the draws is ours.
     """
     number = int(state or 0)
     score = table.outcome[table.trajectory] - table.penalty
