@@ -146,8 +146,9 @@ def test_weights_move_and_away_from_grpos(
     mine, theirs = run.given(0), other.given(0)
     assert mine.table.ids == theirs.table.ids
     no_success = id == "graphgpo" and not mine.table.success.any()  # without one its step part is 0
+    one_reward = id == "pow3r"  # short episodes earn sub-goals only, whose weight GRPO's deviation divides out
     alike = np.allclose(mine.advantages, theirs.advantages, atol=1e-9)
-    assert alike == (id in SAME_AS_GRPO or no_success)
+    assert alike == (id in SAME_AS_GRPO or no_success or one_reward)
 
 
 def test_credit_from_disk_is_the_credit_that_was_trained_on(trained: tuple[str, Trained]) -> None:
