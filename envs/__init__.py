@@ -21,3 +21,9 @@ for _probe in ("Bandit", "Delay", "Memory", "Distractor", "Noise"):
         splits="agentrl.envs.probe:splits",
         max_turns=8,
     )
+register(
+    "agentrl/CodeInterpreter-v0",
+    entry_point="agentrl.envs.code.env:CodeInterpreter",
+    splits="agentrl.envs.code.env:splits",
+    max_turns=8,
+)

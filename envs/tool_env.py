@@ -52,6 +52,7 @@ class ToolEnv(Env):
     _told: ClassVar[bool] = False
     _tried: bool = False
     _open: bool = False
+    used: list[ToolCall]  # the calls of this episode that meant something, for experts and state keys
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,6 +94,7 @@ class ToolEnv(Env):
     async def areset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> ResetResult:
         task = self.pick_task(seed, options)
         self.rng = random.Random(seed)
+        self.used = []
         for name in self._toolsets:
             if name not in vars(self):
                 setattr(self, name, copy.copy(getattr(type(self), name)))
@@ -117,6 +119,7 @@ class ToolEnv(Env):
         for action in calls:
             called = await self._use(action)
             valid = valid and called.valid
+            self.used += [action] if called.valid else []
             messages.append({"role": "tool", "name": action.name[:80], "content": called.content})
             final = action.name in self._methods and self._methods[action.name][2].final
             if not final:  # a final tool is the answer, not a use of a tool

@@ -23,9 +23,15 @@ class Python(Toolset):
     def __init__(self, sandbox: str = "local", limits: Limits = Limits()) -> None:
         self.sandbox, self.limits = sandbox, limits
         self._session: Session | None = None
+        self._files: dict[str, bytes] = {}
 
     def reset(self) -> None:
         self.close()
+        self._files = {}
+
+    def put(self, path: str, data: bytes) -> None:
+        """A file that is in the session's folder when code first runs."""
+        self._files[path] = data
 
     def close(self) -> None:
         if self._session is not None:
@@ -34,9 +40,11 @@ class Python(Toolset):
 
     @property
     def session(self) -> Session:
-        """The sandbox session, for files: ``session.write("data.csv", data)``."""
+        """The sandbox session; it is taken when this is first asked for."""
         if self._session is None:
             self._session = shared(self.sandbox, self.limits).take()
+            for path, data in self._files.items():
+                self._session.write(path, data)
         return self._session
 
     @tool(max_chars=80_000)

@@ -18,7 +18,7 @@ class Desk(ToolEnv):
     python = Python(limits=Limits(wall=2.0))
 
     def start(self, task: int, rng: random.Random) -> str:
-        self.python.session.write("n.txt", str(task).encode())
+        self.python.put("n.txt", str(task).encode())
         return "What is twice the number in n.txt?"
 
     def score(self, answer: str) -> float:

@@ -1,0 +1,1 @@
+"""Questions over generated data files, answered by running Python in a sandbox."""
