@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from agentrl.errors import UserError
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout
 from agentrl.seeds import derive
-from agentrl.trainers.batching import samples_of
 from agentrl.trainers.continuations import continued
 from agentrl.trainers.credit import Plan, TurnTable
 from agentrl.trainers.progress import Observer
 from agentrl.trainers.recipe import Recipe
 from agentrl.trainers.update import Learner
-from agentrl.trainers.values import Critic, asked_next, scored
+from agentrl.trainers.values import Critic, asked_next, scored, spoken
 from agentrl.types import Trajectory
 
 GIVERS = {"values": "value", "token_values": "value", "mc_values": "mc_value"}  # column -> key of the recipe
@@ -60,13 +57,13 @@ class Scorers:
         return table, metrics
 
     def _expected(self, critic: Critic, table: TurnTable, played: Sequence[Trajectory]) -> TurnTable:
-        optim, window = self.learner.optim, self.policy.window
-        samples = samples_of(played, np.zeros(len(table)), table.start.tolist())
+        learner, window = self.learner, self.policy.window
+        samples = spoken(played, table.start.tolist())
         cut = [t for t in played if "last_observation" in t.info]
         after = [self.rollout.next_prompt(t) for t in cut]
         ends = [asked_next(prompt[: window - 1]) for prompt in after]
         found, tails = (
-            critic.values(self.learner.model, part, optim.batcher, optim.positions) for part in (samples, ends)
+            critic.values(learner.model, part, learner.batcher, learner.optim.positions) for part in (samples, ends)
         )
         last = {
             t.id: float(values[-1]) if len(prompt) < window else 0.0  # a full window is an end

@@ -14,7 +14,7 @@ from agentrl.trainers.batching import BATCHERS, Rows, Sample
 from agentrl.trainers.credit.registry import Bound
 from agentrl.trainers.credit.table import Floats, TurnTable
 from agentrl.trainers.recipe import ValueConfig
-from agentrl.types import IntArray
+from agentrl.types import IntArray, Trajectory
 
 
 class ValueHead(nn.Module):
@@ -127,6 +127,20 @@ def teach(samples: Sequence[Sample], table: TurnTable, teacher: Bound) -> dict[s
         "mean": float(np.mean(values[at])),
         "explained_variance": 1 - float(np.var(targets - values[at])) / spread if spread > 1e-12 else 0.0,
     }
+
+
+def spoken(played: Sequence[Trajectory], start: Sequence[int]) -> list[Sample]:
+    """One sample a segment, a row for each token of a turn, also of turns that are not trained.
+
+    ``start``: the number, in the table, of each trajectory's first turn.
+    """
+    samples = []
+    for index, (trajectory, first) in enumerate(zip(played, start, strict=True)):
+        for segment in trajectory.segments():
+            turn = np.where(segment.turn >= 0, segment.turn + first, -1).astype(np.int32)
+            nothing = np.zeros(len(turn), np.float32)
+            samples.append(Sample(segment.ids, (turn >= 0).astype(np.float32), nothing, nothing, turn, index))
+    return samples
 
 
 def asked_next(prompt: IntArray) -> Sample:

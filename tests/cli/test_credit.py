@@ -146,3 +146,33 @@ def test_compare_and_explain_in_a_narrow_terminal(
     assert (code, out.startswith("group g:")) == (0, True)
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
     assert run(capsys, "explain", path, "--group", "g", "--html", tmp_path / "new" / "page.html")[0] == 0
+
+
+def test_apply_by_token_prints_an_advantage_a_token(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    step = {"state": "s", "action": "go", "tool_calls": 0, "valid": True}
+    steps = [
+        step | {"reward": 0.0, "tokens": 2, "values": [0.1, 0.2]},
+        step | {"reward": 1.0, "tokens": 1, "values": [0.5]},
+    ]
+    line = {"group": "g", "id": "a", "outcome": 1.0, "steps": steps}
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps(line))
+    code, out, _ = run(capsys, "apply", path, "--estimator", "gae-token", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["token_advantages"] == [[0.9, 0.8], [0.5]]  # what was earned, less what was expected
+    assert found["advantages"] == pytest.approx([0.85, 0.5])
+    code, out, _ = run(capsys, "apply", path, "--estimator", "gae", "--set", "lam=1", "--json")
+    assert json.loads(out) == {"id": "a", "advantages": [0.9, 0.5]}
+    path.write_text(json.dumps(line | {"ended": "truncated"}))
+    code, out, err = run(capsys, "apply", path, "--estimator", "gae")
+    assert (code, out) == (2, "")
+    assert "the value after an episode that was cut short (bootstrap=false counts the cut as an end)" in err
+    path.write_text(json.dumps(line | {"ended": "truncated", "last_value": 0.5}))
+    code, out, _ = run(capsys, "apply", path, "--estimator", "gae", "--set", "lam=0", "--json")
+    assert json.loads(out)["advantages"] == pytest.approx([0.4, 1.0])
+    del steps[0]["values"]
+    path.write_text(json.dumps(line))
+    code, _, err = run(capsys, "apply", path, "--estimator", "gae-token")
+    assert code == 2
+    assert "gae-token needs a critic's value of each sampled token, and trajectory 'a', turn 0 has none" in err

@@ -20,7 +20,7 @@ from agentrl.trainers.batching import BATCHERS, Sample, samples_of
 from agentrl.trainers.credit import TurnTable, ledger, plan
 from agentrl.trainers.loop import Training
 from agentrl.trainers.recipe import ValueConfig
-from agentrl.trainers.values import Critic, asked_next, scored, teach
+from agentrl.trainers.values import Critic, asked_next, scored, spoken, teach
 from agentrl.types import Task, Trajectory, Turn
 
 V = 32
@@ -92,7 +92,8 @@ def test_a_value_is_the_heads_answer_at_the_end_of_what_was_seen(model: LlamaFor
         hidden = model.base_model(torch.from_numpy(seen.astype(np.int64))[None])[0][0, -1:]
         return critic.head(hidden).item()
 
-    samples, end = samples_for(trajectories, table), asked_next(np.array([5, 6, 7], np.int32))
+    trajectories[1].turns[0].trainable = False  # a turn of a stem: nobody trains it, and it has a value all the same
+    samples, end = spoken(trajectories, table.start.tolist()), asked_next(np.array([5, 6, 7], np.int32))
     found, [after] = (critic.values(model, part, batcher, 64) for part in (samples, [end]))
     filled = scored(table, samples, found, {"b": float(after[-1])})
     turns = [turn for t in trajectories for turn in t.turns]

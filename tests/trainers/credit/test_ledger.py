@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentrl import api
+from agentrl import api, store
 from agentrl.cli.credit import _chosen
 from agentrl.errors import UserError
 from agentrl.trainers.batching import Sample
@@ -21,6 +21,7 @@ from agentrl.trainers.credit.choose import choose
 from agentrl.trainers.credit.explain import Explained, explain
 from agentrl.trainers.loop import Training
 from agentrl.trainers.update import Learner
+from agentrl.types import Group, StopReason, Task, Trajectory, Turn
 
 SMALL = [
     "rollout.tasks=2",
@@ -90,6 +91,26 @@ def test_a_file_that_is_damaged_or_of_other_turns(tmp_path: Path) -> None:
         ledger.read(tmp_path / "none.parquet", table())
 
 
+def test_groups_that_a_filter_dropped_are_left_out(tmp_path: Path) -> None:
+    """They are stored beside the others, were not trained on, and must not change what is shown."""
+    task = Task("Env-v0", 1)
+
+    def group(name: str, *rewards: float) -> Group:
+        turns = [[Turn("s", state_key="s", action="a", rewards={"r": r})] for r in rewards]
+        return Group(task, name, [Trajectory(f"{name}-{i}", task, 0, t, group=name) for i, t in enumerate(turns)])
+
+    used, dropped = group("a", 1.0, 0.0), group("b", 1.0, 1.0)
+    dropped.trajectories[1].stop = StopReason.ENV_ERROR
+    ledger.write(tmp_path / "credit", "000000", assign(TurnTable.from_groups([used])))
+    store.write(tmp_path / "trajectories", "000000", [used, dropped])
+    [batch] = batches(tmp_path)
+    assert batch.table.ids == ("a-0", "a-1")
+    assert dict(batch.table.excluded) == {"b-0": "dropped", "b-1": "env_error"}
+    found = explain([batch], choose(["grpo"]), "b")
+    assert [t.excluded for t in found.trajectories] == ["dropped", "env_error"]
+    assert explain([batch], choose(["grpo"]), "a").stored == ["grpo"]
+
+
 @pytest.fixture
 def learnt(monkeypatch: pytest.MonkeyPatch) -> list[list[Sample]]:
     """The samples that the learner is given, an entry an iteration."""
@@ -148,7 +169,7 @@ def test_the_same_after_kill_9(learnt: list[list[Sample]], tmp_path: Path) -> No
     program = f"""
 import os, signal
 from pathlib import Path
-from agentrl import api
+from agentrl import api, store
 from agentrl.trainers.credit import ledger
 from agentrl.trainers.loop import Training
 real = ledger.write
