@@ -186,6 +186,7 @@ class Segment:
     sampled: npt.NDArray[np.bool_]
     logprobs: FloatArray  # [L], 0 where not sampled
     turn: IntArray  # [L], index of the turn a token was sampled in, -1 elsewhere
+    version: IntArray  # [L], of the policy that sampled it, -1 elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +299,7 @@ def _segment(turns: Sequence[Turn], span: range) -> Segment:
     sampled = np.zeros(len(ids), bool)
     logprobs = np.zeros(len(ids), np.float32)
     turn_of = np.full(len(ids), -1, np.int32)
+    version_of = np.full(len(ids), -1, np.int32)
     for i in span:
         turn = turns[i]
         if not len(turn.completion_ids):
@@ -306,4 +308,6 @@ def _segment(turns: Sequence[Turn], span: range) -> Segment:
         sampled[where] = turn.trainable
         logprobs[where] = turn.logprobs
         turn_of[where] = i
-    return Segment(ids, sampled, logprobs, turn_of)
+        for first, version in turn.versions:
+            version_of[where.start + first : where.stop] = version
+    return Segment(ids, sampled, logprobs, turn_of, version_of)

@@ -155,7 +155,7 @@ def engine(jobs: list[Job], policy: Any, config: AgentConfig, places: int) -> tu
 def tail(name: str, episodes: int, places: int, median: float) -> dict[str, Any]:
     loaded = load_policy(name, slots=places)
     config = AgentConfig.model_validate(loaded.agent or {})
-    jobs = make_jobs("Waiting-v0", episodes, {"median": median})
+    jobs = make_jobs("Waiting-v0", episodes, {"median": median, "size": "tiny"})
     took, played = engine(jobs, loaded.policy, config, places)
     begin = time.perf_counter()
     rounds = asyncio.run(lock_step(jobs, loaded.policy, config, places))

@@ -29,7 +29,8 @@ class Sample:
     """One segment with what the loss needs. All arrays are [L]; ``weight`` is 0 where nothing is trained.
 
     ``columns``: what only some losses want, by name: "sampler" (logprobs of the policy that sampled, where
-    ``old_logprobs`` are others), "success", "group", "episode_turn", and of a critic "values" and "returns".
+    ``old_logprobs`` are others), "lag" (updates since then), "success", "group", "episode_turn", and of a critic
+    "values" and "returns".
     """
 
     ids: IntArray
@@ -234,9 +235,15 @@ def token_logprobs(
 
 
 def samples_of(
-    trajectories: Sequence[Trajectory], advantages: npt.NDArray[np.float64], first_turn: Sequence[int]
+    trajectories: Sequence[Trajectory],
+    advantages: npt.NDArray[np.float64],
+    first_turn: Sequence[int],
+    version: int | None = None,
 ) -> list[Sample]:
-    """One sample a segment. ``advantages`` is per turn of the batch; a trajectory's turns start at ``first_turn``."""
+    """One sample a segment. ``advantages`` is per turn of the batch; a trajectory's turns start at ``first_turn``.
+
+    ``version`` is the trainer's; tokens that an older policy sampled lag behind it (none: they do not).
+    """
     groups: dict[str, int] = {}
     samples = []
     for index, (trajectory, first) in enumerate(zip(trajectories, first_turn, strict=True)):
@@ -244,7 +251,9 @@ def samples_of(
         for segment in trajectory.segments():
             turn = np.where(segment.sampled, segment.turn + first, -1).astype(np.int32)
             gain = np.where(turn >= 0, advantages[np.maximum(turn, 0)], 0.0).astype(np.float32)
+            lag = 0 if version is None else np.where(segment.version >= 0, version - segment.version, 0)
             columns = {
+                "lag": np.broadcast_to(np.asarray(lag, np.float32), turn.shape),
                 "success": np.full(len(turn), trajectory.success, np.float32),
                 "group": np.full(len(turn), group, np.float32),
                 "episode_turn": segment.turn.astype(np.float32),

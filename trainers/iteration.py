@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,19 @@ from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
 from agentrl.trainers import credit
-from agentrl.trainers.batching import samples_of
+from agentrl.trainers.ahead import Ahead
+from agentrl.trainers.batching import Sample, samples_of
 from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.progress import Observer, Phases
-from agentrl.trainers.recipe import Recipe
+from agentrl.trainers.recipe import Recipe, RolloutConfig
 from agentrl.trainers.record import Record
 from agentrl.trainers.sampling import Sampling
 from agentrl.trainers.scorers import Scorers
+from agentrl.trainers.spares import fill, with_spares
 from agentrl.trainers.update import Learner
 from agentrl.trainers.values import teach
-from agentrl.types import Task, Trajectory
+from agentrl.types import Group, Task, Trajectory
 
 
 @dataclass
@@ -46,6 +49,16 @@ class Iteration:
     sampling: Sampling
     scorers: Scorers
     demos: Demos | None = None
+    finished: dict[str, Trajectory] = field(default_factory=dict)  # of rollouts ahead, by id, until trained on
+
+    def __post_init__(self) -> None:
+        config = self.recipe.rollout
+        self.ahead = Ahead(self._rollouts, config.staleness, self.recipe.iterations) if config.staleness else None
+        self._asked: dict[int, int] = {}  # groups that the run had asked for when an iteration began
+
+    def close(self) -> None:
+        if self.ahead is not None:
+            self.ahead.close()
 
     def run(self, iteration: int, state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metrics, and the state of credit and sampling after it, which checkpoints save."""
@@ -55,13 +68,15 @@ class Iteration:
         failures, env_seconds, agent_seconds = dict(rollout.failures), rollout.env_seconds, rollout.agent_seconds
         policy.counters = type(policy.counters)()
         with self.phases("rollout") as rolled:
-            made, dropped = asyncio.run(self.sampling.play(iteration, self.tasks, self._play))
+            ahead = self.ahead
+            made, dropped = asyncio.run(self._rollouts(iteration)) if ahead is None else ahead.take(iteration)
+        self.sampling.observe([*made, *dropped])
         played = [t for group in made for t in group]
         with self.phases("store"):
             store.write(self.record.trajectories, f"{iteration:06d}", [*made, *dropped], iteration=iteration)
         counters, policy.counters = policy.counters, type(policy.counters)()
         env_seconds, agent_seconds = rollout.env_seconds - env_seconds, rollout.agent_seconds - agent_seconds
-        table = TurnTable.from_groups(made, recipe.anchor)
+        table = TurnTable.from_groups(usable(made, recipe.rollout), recipe.anchor)
         if not len(table):
             raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
         kept = {t.id: t for t in played}
@@ -72,21 +87,23 @@ class Iteration:
         with self.phases("credit"):
             given = credit.assign(table, recipe.rewards, recipe.credit, state["credit"])
             ledger.write(self.record.credit, f"{iteration:06d}", given)
-            samples = samples_of(ordered, given.advantages, table.start.tolist())
+            samples = samples_of(ordered, given.advantages, table.start.tolist(), iteration)
             if given.token_advantages is not None:
                 for sample in samples:
                     where, number = sample.numbered(table.first_token)
                     sample.advantages[where] = given.token_advantages[number]
             if self.scorers.plan.teacher:
                 told["value"] = teach(samples, given.table, self.scorers.plan.teacher)
-        segments = len(samples)
-        with self.phases("update"):
+        segments, lags = len(samples), lag_metrics(samples)
+        with self.phases("update") as trained:
             seed = derive(recipe.seed, "minibatches", iteration)
             if self.demos is not None:
                 samples = self.demos.mixed(samples, derive(recipe.seed, "demos", iteration))
             updated = learner.update(samples, seed, iteration / recipe.iterations)
+        rollout.training_seconds += trained()
         with self.phases("sync"):
-            policy.update(learner.model.state_dict(), iteration + 1)
+            take = functools.partial(policy.update, learner.model.state_dict(), iteration + 1)
+            take() if self.ahead is None else self.ahead.call(take)
         trusted = [t for t in played if t.trusted]
         turns = [turn for t in trusted for turn in t.turns]
         whole = [t for t in trusted if t.whole] or trusted  # a branch is no independent try
@@ -101,7 +118,7 @@ class Iteration:
             "invalid_share": float(np.mean([not turn.valid for turn in turns])),
             "segments_per_episode": segments / len(ordered),
             "seconds": seconds,
-            "tokens_per_second": counters.sampled_tokens / max(1e-9, rolled()),
+            "tokens_per_second": counters.sampled_tokens / max(1e-9, rolled() if self.ahead is None else seconds),
             "success_by_type": _by_type(whole),
             "stops": {s: sum(t.stop.value == s for t in played) for s in sorted({t.stop.value for t in played})},
             "failures": {k: v - failures.get(k, 0) for k, v in rollout.failures.items() if v > failures.get(k, 0)},
@@ -113,6 +130,7 @@ class Iteration:
             "branches": branch_metrics(played),
             "dropped_groups": len(dropped),
             "credit": given.diagnostics,
+            "lag": lags,
             "update": updated,
             **told,
             "time": {
@@ -122,11 +140,50 @@ class Iteration:
                 "agent": agent_seconds,
             },
         }
-        rollout.forget()
-        return metrics, {"credit": dict(given.state), "sampling": copy.deepcopy(self.sampling.state)}
+        for t in (t for group in (*made, *dropped) for t in group):
+            self.finished.pop(t.id, None)
+            rollout.forget(t.id)
+        if self.ahead is None:  # also those of continuations
+            rollout.forget()
+        sampled = copy.deepcopy(self.sampling.state) | {"asked": self._asked.get(iteration + 1, self.sampling.asked)}
+        return metrics, {"credit": dict(given.state), "sampling": sampled, "finished": [*self.finished.values()]}
+
+    async def _rollouts(self, iteration: int) -> tuple[list[Group], list[Group]]:
+        self._asked[iteration] = self.sampling.asked
+        return await self.sampling.play(iteration, self.tasks, self._play)
 
     async def _play(self, jobs: Sequence[Job]) -> list[Trajectory]:
-        return await self.rollout.run(jobs, self.observer.episode, self.recipe.rollout.retries)
+        """One trajectory a job: what was finished before a resume, or a spare's where the job's own broke."""
+        config = self.recipe.rollout
+        known = {t.id: t for job in jobs if (t := self.finished.get(job.id)) and t.seed == job.seed}
+        left = [job for job in jobs if job.id not in known]
+        asked = with_spares(left, config.spares)
+        retries = 0 if config.broken == "fail" else config.retries
+        played = fill(left, asked, await self.rollout.run(asked, self._done, retries))
+        broken = next((t for t in played if not t.trusted), None)
+        if broken is not None and config.broken == "fail":
+            raise UserError(f"{broken.task.key} (episode {broken.id}) broke and rollout.broken is fail: {broken.error}")
+        whole = known | {job.id: t for job, t in zip(left, played, strict=True)}
+        return [whole[job.id] for job in jobs]
+
+    def _done(self, trajectory: Trajectory) -> None:
+        if self.ahead is not None and trajectory.trusted:
+            self.finished[trajectory.id] = trajectory
+        self.observer.episode(trajectory)
+
+
+def usable(groups: Sequence[Group], config: RolloutConfig) -> list[Group]:
+    """Without the groups that broken episodes have left too small, or broken at all where that is asked for."""
+    if config.broken == "retry":
+        return [group for group in groups if all(t.trusted for t in group)]
+    least = min(2, config.group)
+    return [group for group in groups if sum(t.trusted for t in group) >= least]
+
+
+def lag_metrics(samples: Sequence[Sample]) -> dict[str, float]:
+    """Updates between the policy that sampled a token and the trainer, over trained tokens."""
+    lags = np.concatenate([sample.columns["lag"][sample.turn >= 0] for sample in samples])
+    return {"mean": float(lags.mean()), "max": float(lags.max())} if len(lags) else {}
 
 
 def branch_metrics(played: Sequence[Trajectory]) -> dict[str, float]:

@@ -105,6 +105,8 @@ class Training:
         credit.anchor_key(recipe.anchor)
         check_scorers(plan, recipe)
         sampling = Sampling.of(recipe.rollout, recipe.seed)
+        if recipe.mc_value and recipe.rollout.staleness:
+            raise UserError("mc_value plays on from what was played last, so it needs rollout.staleness=0")
         goes_back = sampling.branches or recipe.mc_value is not None  # to earlier states of the environment
         needs = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms).runnable().needs
         if "demonstration" in needs and recipe.demos is None:
@@ -148,12 +150,13 @@ class Training:
         for line in (*learner.notes, *probe_template(tokenizer)):
             say(f"note: {line}")
         sampling.vocabulary = len(tokenizer)
-        first, state = 0, {"credit": {}, "sampling": sampling.state}
+        first = 0
+        state: dict[str, Any] = {"credit": {}, "sampling": sampling.state, "finished": []}
         if self.resumed is not None:
             saved = checkpoint.load_state(self.resumed)
             learner.load(saved["learner"])
             first, self.spent = int(saved["iteration"]), float(saved["seconds"])
-            state = {name: saved[name] for name in state}
+            state |= {name: saved[name] for name in state if name in saved}
             sampling.state = state["sampling"]
             policy.version = first
             say(f"resumed after {first} of {recipe.iterations} iterations")
@@ -168,11 +171,14 @@ class Training:
             recipe.rollout.deterministic,
             recipe.rollout.workers,
             keep_states=goes_back,
+            recycle=recipe.rollout.recycle,
+            say=self.observer.status,
         )
         scorers = Scorers(recipe, plan, learner, rollout, policy, self.observer)
         step = Iteration(
             recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, scorers, demos
         )
+        step.finished = {t.id: t for t in state["finished"]}
         history = [line["success"] for line in record.metrics()]
         stopped: str | None = None
         done = first
@@ -196,6 +202,7 @@ class Training:
             say(f"stopped after {done} iterations; go on with: agentrl train --resume {record.folder}")
             raise
         finally:
+            step.close()
             rollout.close()
             record.close()
         if stopped:

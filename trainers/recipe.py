@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agentrl.agents.chat import AgentConfig
 from agentrl.errors import UserError, unknown
@@ -32,10 +32,23 @@ class RolloutConfig(_Part):
     deterministic: bool = Field(False, description="batches in a fixed order: the same weights bit for bit on a rerun")
     workers: int = Field(0, ge=0, description="processes that hold the environments; 0: this process")
     retries: int = Field(1, ge=0, description="new tries for an episode that failed through no fault of the policy")
+    broken: Literal["fail", "retry", "viable"] = Field(
+        "viable", description="a broken episode: end the run | try again, then drop its group | go on with the rest"
+    )
+    spares: int = Field(0, ge=0, description="more siblings started, to take the places of broken ones")
+    recycle: int | None = Field(None, ge=1, description="episodes after which a worker process is replaced")
+    staleness: int = Field(0, ge=0, description="updates that rollouts may lag behind; 0: strictly on-policy")
     source: str | dict[str, Any] = Field("uniform", description="which tasks are played")
     budget: str | dict[str, Any] = Field("equal", description="how many episodes each task gets")
     brancher: str | dict[str, Any] | None = Field(None, description="which episodes are branched; none: none")
     filter: str | dict[str, Any] | None = Field(None, description="which groups are learnt from; none: all")
+
+    @model_validator(mode="after")
+    def _fixed_order(self) -> RolloutConfig:
+        for name in ("staleness", "spares"):
+            if self.deterministic and getattr(self, name):
+                raise ValueError(f"{name} depends on who is first, so it needs deterministic: false")
+        return self
 
 
 class LossConfig(_Part):
@@ -45,7 +58,10 @@ class LossConfig(_Part):
     corrections: list[str | dict[str, Any]] = Field(default_factory=list, description="factors for stale samples")
     terms: list[str | dict[str, Any]] = Field(default_factory=list, description="further terms, each with a weight")
     teacher: str | None = Field(None, description="policy whose logprobs the term distil follows")
-    old: Literal["sampler", "recompute"] = Field("sampler", description="whose logprobs the ratio is taken to")
+    old: Literal["sampler", "recompute", "interpolate", "snapshot", "ema"] = Field(
+        "sampler", description="whose logprobs the ratio is taken to (docs/rollout.md)"
+    )
+    ema_decay: float = Field(0.9, ge=0, lt=1, description="share of the old mean that old: ema keeps at an update")
     aggregate: Literal["token", "turn", "sequence", "sequence-sum"] = Field("token", description="what counts equally")
     constant: float = Field(256.0, gt=0, description="divisor of sequence-sum (Dr.GRPO), in tokens")
     max_logprob_gap: float = Field(0.05, gt=0, description="mean |sampler - trainer| logprob above which a run stops")
@@ -58,6 +74,8 @@ class OptimConfig(_Part):
     warmup: int = Field(0, ge=0, description="optimiser steps of rising learning rate")
     anneal: bool = Field(False, description="let the learning rate fall linearly to a tenth over the run")
     grad_clip: float = Field(1.0, gt=0)
+    ess: Literal["sqrt", "linear"] | None = Field(None, description="lower the rate where stale weights differ (VCPO)")
+    ess_base: float = Field(1.0, gt=0, le=1, description="effective share of trajectories that gets the full rate")
     epochs: int = Field(1, ge=1, description="passes over an iteration's episodes")
     minibatches: int = Field(1, ge=1, description="optimiser steps a pass")
     batcher: Literal["trie", "packed", "padded"] = "trie"

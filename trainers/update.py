@@ -11,13 +11,16 @@ import torch
 from torch import nn
 
 from agentrl.errors import UserError
+from agentrl.trainers import vcpo
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.objective import Objective, effective_share, objective
 from agentrl.trainers.optimizer import Optimizer
 from agentrl.trainers.probe import choose
+from agentrl.trainers.proximal import Proximal, Weights, holding
 from agentrl.trainers.recipe import LossConfig, OptimConfig
 from agentrl.trainers.values import Critic
+from agentrl.types import FloatArray
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Learner:
     objective: Objective = field(init=False)
     batcher: str = field(init=False)
     notes: list[str] = field(default_factory=list)  # what was chosen other than asked
+    proximal: Proximal = field(init=False)
     optimizer: Optimizer = field(init=False)
     memory: dict[str, Any] = field(default_factory=dict)  # of losses that remember something
 
@@ -52,6 +56,7 @@ class Learner:
             (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
         self.batcher, note = choose(self.model, self.optim.batcher)
         self.notes += [note] if note else []
+        self.proximal = Proximal(self.loss.old, self.model, self.loss.ema_decay)
         self.optimizer = Optimizer(
             self.model, self.optim.lr, muon=self.optim.muon, weight_decay=self.optim.weight_decay
         )
@@ -65,10 +70,9 @@ class Learner:
         rng = np.random.default_rng(seed)
         owners = np.unique([s.trajectory for s in samples])
         sums: dict[str, float] = {}
-        gap: dict[str, float] = {}
+        gap: dict[str, float] | None = None
         minibatches = 0
-        if self.loss.old == "recompute":
-            gap = self._recompute(samples)
+        self.proximal.prepare(samples, self.score)
         for _ in range(self.optim.epochs):
             for part in np.array_split(rng.permutation(owners), self.optim.minibatches):
                 chosen = [s for s in samples if s.trajectory in set(part.tolist())]
@@ -78,16 +82,29 @@ class Learner:
                 if self.critic:
                     self.critic.aim(chosen)
                 metrics, gaps = self._step(chosen)
-                if not gap:  # before the first step the weights are those that sampled
+                if gap is None:  # before the first step the weights are those that sampled what does not lag
                     gap = self._checked(gaps)
                 for key, value in metrics.items():
                     sums[key] = sums.get(key, 0.0) + value
                 minibatches += 1
-        return {key: value / max(1, minibatches) for key, value in sums.items()} | gap
+        self.proximal.updated(self.model)
+        return {key: value / max(1, minibatches) for key, value in sums.items()} | (gap or {})
+
+    def score(self, samples: Sequence[Sample], weights: Weights | None = None) -> list[FloatArray]:
+        """Logprobs [L] of each sample by the trainer, 0 where nothing is trained; ``weights`` none: its own."""
+        found = [np.zeros(len(sample.ids), np.float32) for sample in samples]
+        place = {id(sample): i for i, sample in enumerate(samples)}
+        with torch.no_grad(), holding(self.model, weights):
+            for batch in BATCHERS[self.batcher](samples, self.optim.positions):
+                logprobs = self._forward(batch, self.model).logprobs.float().cpu().numpy()
+                for sample, where in batch.placed:
+                    found[place[id(sample)]][where], logprobs = logprobs[: len(where)], logprobs[len(where) :]
+        return found
 
     def state(self) -> dict[str, Any]:
+        kept = {"steps": self.steps, "memory": self.memory, "proximal": self.proximal.state()}
         critic = {"critic": self.critic.state()} if self.critic else {}
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps, "memory": self.memory, **critic}
+        return {"optimizer": self.optimizer.state_dict(), **kept, **critic}
 
     def load(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
@@ -95,11 +112,14 @@ class Learner:
         self.memory = dict(state.get("memory", {}))
         if self.critic:
             self.critic.load(state["critic"])
+        if "proximal" in state:
+            self.proximal.load(state["proximal"])
 
     def _step(self, samples: Sequence[Sample]) -> tuple[dict[str, float], list[np.ndarray]]:
         batches = BATCHERS[self.batcher](samples, self.optim.positions)
         sums: dict[str, float] = {}
         gaps = []
+        weights: dict[int, float] = {}  # of trajectories, present over sampler, as logarithms
         whole = self._whole(batches, sums) if self.objective.whole and len(batches) > 1 else None
         for i, batch in enumerate(batches):
             rows = self._rows(batch)
@@ -111,10 +131,16 @@ class Learner:
                 tensors, gradients = [*tensors, value_loss], [*gradients, torch.ones_like(value_loss)]
             torch.autograd.backward(tensors, gradients)
             gaps.append(_gap(rows))
+            owners = [sample.trajectory for sample, _ in batch.placed]
+            for owner, log in zip(owners, _log_weights(rows), strict=False):  # the last may have no rows
+                weights[owner] = weights.get(owner, 0.0) + log
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
         rate = self.rate * min(1.0, (self.steps + 1) / max(1, self.optim.warmup))
+        sums["effective_trajectory_share"] = vcpo.effective([*weights.values()])
+        if self.optim.ess is not None:
+            rate *= vcpo.rate([*weights.values()], self.optim.ess_base, self.optim.ess)
         self.optimizer.step(rate)
         if self.critic:
             sums["value_grad_norm"] = self.critic.step(rate, self.optim.grad_clip)
@@ -132,7 +158,7 @@ class Learner:
             own, now = rows.columns["demonstration"] > 0, rows.logprobs.detach()
             rows.columns["sampler"] = torch.where(own, now, rows.columns["sampler"])
             rows = replace(rows, old_logprobs=torch.where(own, now, rows.old_logprobs))
-        return replace(rows, step=self.steps, state=self.memory)
+        return self.proximal.rows(replace(rows, step=self.steps, state=self.memory))
 
     def _forward(self, batch: Batch, model: nn.Module, entropy_gradient: bool = False) -> Rows:
         device = next(model.parameters()).device.type
@@ -159,24 +185,10 @@ class Learner:
         cut = {name: torch.split(values, [len(rows.weight) for rows in parts]) for name, values in gradient.items()}
         return [{name: values[i] for name, values in cut.items()} for i in range(len(batches))]
 
-    def _recompute(self, samples: Sequence[Sample]) -> dict[str, float]:
-        """Old logprobs by the trainer's own weights and arithmetic; those of the sampler stay as a column."""
-        gaps = []
-        for sample in samples:
-            sample.columns.setdefault("sampler", sample.old_logprobs)
-        sampled = [s for s in samples if not s.columns.get("demonstration", np.zeros(1)).any()]
-        for batch in BATCHERS[self.batcher](sampled, self.optim.positions):
-            with torch.no_grad():
-                rows = self._forward(batch, self.model)
-            gaps.append(_gap(rows))
-            found = rows.logprobs.float().cpu().numpy()
-            for sample, where in batch.placed:
-                sample.old_logprobs = sample.old_logprobs.copy()
-                sample.old_logprobs[where], found = found[: len(where)], found[len(where) :]
-        return self._checked(gaps)
-
     def _checked(self, gaps: Sequence[np.ndarray]) -> dict[str, float]:
         values = np.concatenate(gaps)
+        if not len(values):  # all of it lags: the trainer's weights are others by right
+            return {}
         gap = {"logprob_gap": float(values.mean()), "logprob_gap_max": float(values.max())}
         if gap["logprob_gap"] > self.loss.max_logprob_gap:
             raise UserError(
@@ -188,5 +200,12 @@ class Learner:
 
 
 def _gap(rows: Rows) -> np.ndarray:
-    gap: np.ndarray = (rows.logprobs.detach() - rows.columns["sampler"]).abs().cpu().numpy()
-    return gap
+    """|trainer - sampler| of the tokens that do not lag."""
+    gap = (rows.logprobs.detach() - rows.columns["sampler"]).abs()
+    found: np.ndarray = (gap[rows.columns["lag"] == 0] if "lag" in rows.columns else gap).cpu().numpy()
+    return found
+
+
+def _log_weights(rows: Rows) -> list[float]:
+    """log(present / sampler) of each sample."""
+    return rows.total(rows.logprobs.detach() - rows.columns["sampler"]).tolist()

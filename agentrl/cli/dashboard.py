@@ -29,6 +29,7 @@ class Dashboard(Observer):
         self._phase, self._total, self._done, self._wins = "start", 0, 0, 0
         self._began = self._first = time.perf_counter()
         self._seen = 0
+        self._status = ""
         self._metrics: dict[str, Any] = {}
         self._success: list[float] = []
 
@@ -44,8 +45,14 @@ class Dashboard(Observer):
     def note(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
 
+    def status(self, line: str) -> None:
+        self._status = line
+        if self._live is None:
+            self.note(line)
+        self._show()
+
     def phase(self, name: str, total: int) -> None:
-        self._phase, self._total, self._done, self._wins = name, total, 0, 0
+        self._phase, self._total, self._done, self._wins, self._status = name, total, 0, 0, ""
         self._began = time.perf_counter()
         self._show()
 
@@ -92,6 +99,8 @@ class Dashboard(Observer):
         rows: list[Any] = [status]
         if self._total:
             rows.append(ProgressBar(total=self._total, completed=self._done, width=60))
+        if self._status:
+            rows.append(Text(self._status, style="dim"))
         m = self._metrics
         if not m:
             return rows

@@ -28,13 +28,16 @@ class Request:
 
 @dataclass(slots=True)
 class Completion:
-    """Sampled ids [C] with the natural-log probability [C] each had at the sampling temperature, and entropies [C]."""
+    """Sampled ids [C] with the natural-log probability [C] each had at the sampling temperature, and entropies [C].
+
+    ``versions``: (first token, policy version) pairs; more than one where weights changed in mid-reply.
+    """
 
     ids: IntArray
     logprobs: FloatArray
     entropies: FloatArray
     finish: Literal["stop", "length"]
-    version: int
+    versions: list[tuple[int, int]]
     seconds: float = 0.0
 
 

@@ -34,7 +34,14 @@ class _Row:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     entropies: list[float] = field(default_factory=list)
+    versions: list[tuple[int, int]] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def context(self) -> np.ndarray:
+        """What the next token follows: the prompt, and what was sampled before the weights changed."""
+        prompt = self.request.prompt_ids
+        return np.concatenate([prompt, np.asarray(self.ids, np.int32)]) if self.ids else prompt
 
 
 class TransformersPolicy:
@@ -89,14 +96,17 @@ class TransformersPolicy:
         return await row.future
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
-        """Take new weights. Keys and values of the old ones are dropped; completions in progress begin again."""
+        """Take new weights, also in mid-reply. Keys and values of the old ones are dropped; replies go on by the new.
+
+        Call it where requests are awaited: in the thread of their event loop.
+        """
         own = self.model.state_dict()
         with torch.inference_mode():
             for name, value in state.items():
                 own[name].copy_(value)
         self.version = version
         for row in self._running:
-            row.slot, row.done, row.ids, row.logprobs, row.entropies = -1, 0, [], [], []
+            row.slot, row.done = -1, 0
         self._waiting, self._running = [*self._running, *self._waiting], []
         self._drop_cache()
 
@@ -147,10 +157,10 @@ class TransformersPolicy:
         rows, self._waiting = self._waiting[:room], self._waiting[room:]
         for row in rows:
             self._take_slot(row)
-        rows.sort(key=lambda row: len(row.request.prompt_ids) - row.done)
+        rows.sort(key=lambda row: len(row.context) - row.done)
         self._running += rows
-        for batch in _budgeted(rows, [len(r.request.prompt_ids) - r.done for r in rows], PREFILL_POSITIONS):
-            blocks = [row.request.prompt_ids[row.done :].tolist() for row in batch]
+        for batch in _budgeted(rows, [len(r.context) - r.done for r in rows], PREFILL_POSITIONS):
+            blocks = [row.context[row.done :].tolist() for row in batch]
             self.counters.prefill_tokens += sum(map(len, blocks))
             self._advance(batch, blocks, [row.done for row in batch])
 
@@ -163,6 +173,8 @@ class TransformersPolicy:
         self.counters.sampled_tokens += len(rows)
         finished = False
         for row, i, logprob, entropy in zip(rows, ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True):
+            if not row.versions or row.versions[-1][1] != self.version:
+                row.versions.append((len(row.ids), self.version))
             row.ids.append(i)
             row.logprobs.append(logprob)
             row.entropies.append(entropy)
@@ -182,7 +194,7 @@ class TransformersPolicy:
                     np.asarray(row.logprobs, np.float32),
                     np.asarray(row.entropies, np.float32),
                     "stop" if stopped else "length",
-                    self.version,
+                    row.versions,
                     time.perf_counter() - row.started,
                 )
             )
@@ -222,7 +234,7 @@ class TransformersPolicy:
             self._cache = SlotCache(self._layers, self._slots, 0)
 
     def _take_slot(self, row: _Row) -> None:
-        prompt = row.request.prompt_ids
+        prompt = row.context
         n = len(prompt) - 1  # the last token is always computed: its logits are needed
         same = self._held[:, :n] == prompt[:n]
         shared = np.where(same.all(1), n, np.argmin(same, 1)) if n else np.zeros(self._slots, np.int64)

@@ -120,11 +120,10 @@ class Rollout:
         chat.resume(trajectory.turns)
         return chat.prompt(trajectory.info["last_observation"])
 
-    def forget(self) -> None:
-        """Free the states that :attr:`keep_states` has gathered."""
-        for state in self._states.values():
-            state.free()
-        self._states.clear()
+    def forget(self, id: str | None = None) -> None:
+        """Free the states that :attr:`keep_states` has gathered, of one trajectory or (none) of all."""
+        for key in [key for key in self._states if id in (None, key[0])]:
+            self._states.pop(key).free()
 
     def close(self) -> None:
         self.forget()

@@ -195,7 +195,7 @@ class Episode:
             turn.completion_ids = np.concatenate([turn.completion_ids, completion.ids])
             turn.logprobs = np.concatenate([turn.logprobs, completion.logprobs])
             turn.entropies = np.concatenate([turn.entropies, completion.entropies])
-            turn.versions = [*turn.versions, (begun, completion.version)]
+            turn.versions = [*turn.versions, *((begun + first, version) for first, version in completion.versions)]
             turn.__post_init__()  # the record of tokens is whole now
         turn.text = agent.decode(turn.completion_ids)
         if completion.finish == "length":

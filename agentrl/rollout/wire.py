@@ -14,6 +14,10 @@ MAX_BYTES = 1 << 24  # of one answer: enough to hold any observation, too little
 _RECORD = {f.name for f in fields(ToolRecord)}
 
 
+class Invalid(ValueError):
+    """An answer that will not be sent."""
+
+
 def dump(message: dict[str, Any]) -> bytes:
     return json.dumps(message, default=_encode).encode() + b"\n"
 

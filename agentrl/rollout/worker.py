@@ -43,6 +43,7 @@ class Worker:
                 return {"id": request["id"], "result": await op(**fields)}
         except Exception as error:
             kind = "UserError" if isinstance(error, UserError) else type(error).__name__
+            kind = wire.INVALID if isinstance(error, wire.Invalid) else kind
             told = {"type": kind, "message": str(error), "trace": traceback.format_exc()}
             return {"id": request["id"], "error": told}
 
@@ -59,13 +60,13 @@ class Worker:
 
     async def op_reset(self, env: int, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
         made = self.envs[env]
-        observation, info = await made.areset(seed=seed, options=options)
-        return {"observation": observation, "info": info, **_state(made)}
+        result = await made.areset(seed=seed, options=options)
+        return {"result": _bounded(result), **_state(made)}
 
     async def op_step(self, env: int, action: Any) -> dict[str, Any]:
         made = self.envs[env]
         result = await made.astep(action)
-        return {"result": result, **_state(made)}
+        return {"result": _bounded(result), **_state(made)}
 
     async def op_snapshot(self, env: int) -> dict[str, Any]:
         made: Any = self.envs[env]
@@ -100,6 +101,14 @@ def _state(env: Env) -> dict[str, Any]:
     """What changes with every step and is too small for a request of its own."""
     beside = {"privileged_key": plain(env.privileged_key()), "potential": env.potential()}
     return {"state_key": plain(env.state_key()), **beside, **_limits(env)}
+
+
+def _bounded(result: Any) -> Any:
+    """What an environment returned. Raises wire.Invalid for text that would take long to write and to read."""
+    seen = result[0] if isinstance(result, tuple | list) and result else None
+    if isinstance(seen, str) and len(seen) > wire.MAX_BYTES:
+        raise wire.Invalid(f"an observation of {len(seen) / 2**20:.0f} MiB; at most {wire.MAX_BYTES >> 20} are taken")
+    return result
 
 
 def _limits(env: Env) -> dict[str, Any]:

@@ -254,24 +254,38 @@ def test_new_weights_in_mid_episode_drop_every_key():
         after = ask([*request.prompt_ids, *completion.ids, 1], seed=5, key=(*request.key[:-1], 99))
         got, expected = generate(policy, [after])[0], generate(fresh, [after])[0]
         same(got, expected)
-        assert got.version == 7
+        assert got.versions == [(0, 7)]
 
 
-def test_new_weights_in_mid_reply_begin_it_again():
+def test_a_reply_goes_on_by_new_weights_and_says_from_which_token():
+    """What was sampled stays, and what follows is what the new weights say after it, logprobs included."""
     policy, fresh = policy_of(), policy_of(seed=1)
     state = {k: v.clone() for k, v in fresh.model.state_dict().items()}
     requests = [ask(p, seed=i, n=30) for i, p in enumerate(prompts(5))]
 
     async def changed():
         asked = [asyncio.create_task(policy.generate(r)) for r in requests]
-        while not any(row.ids for row in policy._running):
+        while not any(len(row.ids) > 3 for row in policy._running):
             await asyncio.sleep(0)
         policy.update(state, 1)
         return await asyncio.gather(*asked)
 
-    for got, expected in zip(asyncio.run(changed()), generate(fresh, requests), strict=True):
-        same(got, expected)
-        assert got.version == 1
+    old = generate(policy_of(), requests)
+    cut = 0
+    for request, got, before in zip(requests, asyncio.run(changed()), old, strict=True):
+        starts = dict(got.versions)
+        assert list(starts.values()) == sorted(starts.values())
+        first = got.versions[-1][0] if got.versions[-1][1] == 1 else len(got.ids)
+        cut += 0 < first < len(got.ids)
+        assert got.ids[:first].tolist() == before.ids[:first].tolist()
+        np.testing.assert_allclose(got.logprobs[:first], before.logprobs[:first], atol=1e-5)
+        for t in range(first, len(got.ids)):
+            context = torch.tensor([[*request.prompt_ids, *got.ids[:t]]])
+            with torch.inference_mode():
+                logits = fresh.model(context).logits[0, -1]
+            expected = torch.log_softmax(logits.float() / request.temperature, -1)[got.ids[t]]
+            assert abs(float(expected) - got.logprobs[t]) < 1e-4
+    assert cut
 
 
 def test_a_reply_stops_at_a_stop_string_and_holds_it():

@@ -62,7 +62,12 @@ class Says:
         if isinstance(reply, Exception):
             raise reply
         ids = np.asarray(TOKENIZER(reply)["input_ids"][: request.max_tokens], np.int32)
-        fields = {"logprobs": np.full(len(ids), -1.0), "entropies": np.ones(len(ids)), "finish": "stop", "version": 4}
+        fields = {
+            "logprobs": np.full(len(ids), -1.0),
+            "entropies": np.ones(len(ids)),
+            "finish": "stop",
+            "versions": [(0, 4)],
+        }
         return Completion(ids, **(fields | self.broken))
 
 

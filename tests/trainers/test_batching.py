@@ -278,3 +278,11 @@ def test_samples_follow_segments_and_provenance():
     assert [s.weight.tolist() for s in made] == [[0, 0, 1, 0, 1, 1], [0, 1], [0, 0, 0, 1]]
     assert made[0].old_logprobs.tolist() == [0, 0, -1, 0, -1, -2]
     assert [s.trajectory for s in made] == [0, 0, 1]
+    assert not any(s.columns["lag"].any() for s in made)
+
+
+def test_tokens_lag_behind_the_trainer_one_by_one():
+    one, two = turn([1, 2], [3, 4, 5]), turn([1, 2, 3, 4, 5, 6], [7])
+    one.versions, two.versions = [(0, 3), (2, 5)], [(0, 5)]
+    (made,) = samples_of([Trajectory("a", Task("E-v0", 0), 0, [one, two])], np.zeros(2), [0], version=6)
+    assert made.columns["lag"].tolist() == [0, 0, 3, 3, 1, 0, 1]

@@ -28,7 +28,7 @@ Kind = Literal["policy", "correction", "term"]
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS: tuple[Kind, ...] = ("policy", "correction", "term")
 # what the trainer can put into rows; a loss that needs something else needs a scorer that gives it
-GIVEN = ("entropies", "reference", "sampler", "success", "group", "episode_turn", "demonstration", "teacher")
+GIVEN = ("entropies", "reference", "sampler", "lag", "success", "group", "episode_turn", "demonstration", "teacher")
 
 # id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {

@@ -78,9 +78,6 @@ class Sampling:
                 break
         if not made:
             made, dropped = dropped, []
-        for method in self._methods.values():
-            method.observe([*made, *dropped])
-        self.episodes += sum(len(group) for group in (*made, *dropped))
         return made, dropped
 
     async def _some(
@@ -106,6 +103,12 @@ class Sampling:
                 *(_grow([group], [start], self.brancher, play) for group, start in zip(groups, starts, strict=True))
             )
         return [group.made for group in groups]
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        """Learn from an iteration. Called in the order of training, whichever iteration was played first."""
+        for method in self._methods.values():
+            method.observe(groups)
+        self.episodes += sum(len(group) for group in groups)
 
     @property
     def _methods(self) -> dict[str, Method]:

@@ -65,4 +65,6 @@ def sampling(seed: int = 0, **config: object) -> Sampling:
 
 
 def play(made: Sampling, tasks: Sequence[Task], world: World, iteration: int = 0) -> list[Group]:
-    return asyncio.run(made.play(iteration, tasks, world.play))[0]
+    made_groups, dropped = asyncio.run(made.play(iteration, tasks, world.play))
+    made.observe([*made_groups, *dropped])
+    return made_groups

@@ -1,0 +1,173 @@
+"""Rollouts ahead of the trainer: in order, bounded, stopped cleanly, and nothing lost or trained on twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agentrl import api, store
+from agentrl.errors import UserError
+from agentrl.rollout.episode import Job
+from agentrl.trainers import checkpoint
+from agentrl.trainers.ahead import Ahead
+from agentrl.trainers.iteration import usable
+from agentrl.trainers.loop import Training
+from agentrl.trainers.recipe import Recipe, RolloutConfig
+from agentrl.trainers.spares import fill, with_spares
+from agentrl.types import Group, StopReason, Task, Trajectory
+
+TASK = Task("E-v0", 0)
+
+
+class Plays:
+    """Iterations that are played when a test says so."""
+
+    def __init__(self, seconds: Callable[[int], float] = lambda i: 0.0) -> None:
+        self.begun: list[int] = []
+        self.over: list[int] = []
+        self.seconds = seconds
+
+    async def __call__(self, iteration: int) -> list[Group]:
+        self.begun.append(iteration)
+        await asyncio.sleep(self.seconds(iteration))
+        self.over.append(iteration)
+        return [Group(TASK, f"{iteration}")]
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 3])
+def test_never_further_ahead_than_allowed_and_never_past_the_end(staleness: int) -> None:
+    plays = Plays()
+    ahead = Ahead(plays, staleness, end=5)
+    for i in range(5):
+        assert [group.id for group in ahead.take(i)] == [f"{i}"]
+        ahead.call(lambda: None)
+        assert plays.begun == list(range(min(i + staleness + 1, 5)))
+    ahead.close()
+
+
+def test_a_slow_iteration_is_waited_for_while_later_ones_are_played() -> None:
+    plays = Plays(lambda i: 0.3 if i == 0 else 0.0)
+    ahead = Ahead(plays, 2, end=3)
+    assert [ahead.take(i)[0].id for i in range(3)] == ["0", "1", "2"]
+    assert plays.over == [1, 2, 0]
+    ahead.close()
+
+
+def test_functions_run_in_the_thread_of_the_rollouts() -> None:
+    ahead = Ahead(Plays(), 1, end=2)
+    assert ahead.call(threading.current_thread).name == "rollouts"
+    ahead.close()
+    ahead.close()
+
+
+def test_what_is_raised_while_playing_reaches_the_trainer() -> None:
+    async def broken(iteration: int) -> list[Group]:
+        raise UserError("mend this")
+
+    ahead = Ahead(broken, 1, end=2)
+    with pytest.raises(UserError, match="mend this"):
+        ahead.take(0)
+    ahead.close()
+
+
+def test_closing_stops_what_is_played() -> None:
+    plays = Plays(lambda i: 1000.0 if i else 0.0)
+    ahead = Ahead(plays, 2, end=9)
+    ahead.take(0)
+    begin = time.monotonic()
+    ahead.close()
+    assert time.monotonic() - begin < 5
+    assert plays.over == [0]
+    assert not ahead._thread.is_alive()
+
+
+def jobs(*sizes: int) -> list[Job]:
+    return [Job(f"{g}-{r}", TASK, 10 * g + r, group=f"{g}", key=(g, r)) for g, n in enumerate(sizes) for r in range(n)]
+
+
+def played(job: Job, stop: StopReason = StopReason.TERMINATED) -> Trajectory:
+    return Trajectory(job.id, TASK, job.seed, stop=stop, group=job.group)
+
+
+def test_spares_stand_with_their_group_and_take_the_places_of_broken_ones_only() -> None:
+    work = jobs(2, 1)
+    asked = with_spares(work, 1)
+    assert [job.id for job in asked] == ["0-0", "0-1", "0-1+0", "1-0", "1-0+0"]
+    assert [job.spare for job in asked] == [False, False, True, False, True]
+    assert len({job.seed for job in asked}) == len({job.key for job in asked}) == 5
+    ends = {"0-0": StopReason.ENV_ERROR, "1-0": StopReason.ENV_TIMEOUT, "1-0+0": StopReason.ENV_ERROR}
+    done = [played(job, ends.get(job.id, StopReason.TERMINATED)) for job in asked]
+    assert [t.id for t in fill(work, asked, done)] == ["0-1+0", "0-1", "1-0"]
+
+
+def test_what_broken_episodes_leave_of_a_group() -> None:
+    whole, part, one = (Group(TASK, name, [played(job) for job in jobs(3)]) for name in "abc")
+    part.trajectories[0].stop = StopReason.ENV_CRASH
+    for t in one.trajectories[:2]:
+        t.stop = StopReason.ENV_CRASH
+    ids = {word: [g.id for g in usable([whole, part, one], RolloutConfig(broken=word))] for word in ("viable", "retry")}  # type: ignore[arg-type]
+    assert ids == {"viable": ["a", "b"], "retry": ["a"]}
+
+
+def test_what_depends_on_who_is_first_is_refused_where_the_order_is_fixed() -> None:
+    for change in ("rollout.staleness=1", "rollout.spares=1"):
+        with pytest.raises(UserError, match="needs deterministic: false"):
+            api.recipe_for("household-tiny", [change])
+
+
+def recipe(policy: Path, *changes: str) -> Recipe:
+    small = ["rollout.tasks=2", "rollout.group=2", "limits.turns=2", "limits.turn_tokens=8", "checkpoint_every=2"]
+    free = ["threads=1", "evaluate=false", "optim.minibatches=1", "rollout.deterministic=false", "rollout.staleness=2"]
+    return api.recipe_for("household-tiny", [f"policy.path={policy}", *small, *free, *changes])
+
+
+@pytest.mark.slow
+def test_a_run_ahead_trains_on_every_episode_once_and_resumes_with_what_was_finished(
+    tiny_policy: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    Training.new(recipe(tiny_policy, "iterations=4"), run).run()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["episodes"] for line in lines] == [4, 8, 12, 16]
+    assert all(line["lag"]["max"] <= min(2, line["iteration"]) for line in lines)
+    groups = store.read(run / "trajectories")
+    ids = [t.id for group in groups for t in group]
+    assert len(ids) == len(set(ids)) == 16
+    for group in groups:
+        trained = int(group.id.partition("-")[0])
+        versions = {v for t in group for turn in t.turns for _, v in turn.versions}
+        assert all(trained - 2 <= v <= trained for v in versions)
+
+    # A run that was cut after iteration 2: what was finished by then is not played again.
+    cut = tmp_path / "cut"
+    half = Training.new(recipe(tiny_policy, "iterations=5"), cut)
+    seen = []
+
+    class Stop(KeyboardInterrupt):
+        pass
+
+    def interrupt(metrics: dict[str, int], total: int) -> None:
+        seen.append(metrics["iteration"])
+        if len(seen) == 3:
+            raise Stop
+
+    half.observer.iteration = interrupt  # type: ignore[method-assign]
+    with pytest.raises(Stop):
+        half.run()
+    saved = checkpoint.load_state(cut / "checkpoints" / "last")
+    kept = {t.id for t in saved["finished"]}
+    assert saved["iteration"] == 2 or saved["iteration"] == 3
+    assert all(int(id.partition("-")[0]) >= saved["iteration"] for id in kept)
+    again = Training.resume(cut)
+    replayed: list[str] = []
+    again.observer.episode = lambda t: replayed.append(t.id)  # type: ignore[method-assign]
+    again.run()
+    assert not kept & set(replayed)
+    ids = [t.id for group in store.read(cut / "trajectories") for t in group]
+    assert len(ids) == len(set(ids)) == 20
