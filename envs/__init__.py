@@ -27,3 +27,9 @@ register(
     splits="agentrl.envs.code.env:splits",
     max_turns=8,
 )
+register(
+    "agentrl/Calc-v0",
+    entry_point="agentrl.envs.calc:Calc",
+    splits="agentrl.envs.calc:splits",
+    max_turns=6,
+)
