@@ -11,12 +11,13 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from agentrl.agents.calls import TEXT_CALLS
+from agentrl.agents.context import TOLD, Context, check, rule_of
 from agentrl.agents.formats import FORMATS, Format, without_thinking
 from agentrl.errors import UserError
 from agentrl.types import Action, IntArray, Message, Observation, Turn, text_of
@@ -33,7 +34,9 @@ class AgentConfig(BaseModel):
     format: Literal["auto", "action", "tools", "text", "tags", "react"] = Field(
         "auto", description="how a reply holds its action; auto: tools where the environment has tools, else action"
     )
-    context: Literal["full"] | NonNegativeInt = Field("full", description="full, or how many past turns a prompt keeps")
+    context: Annotated[Context, AfterValidator(check)] = Field(
+        "full", description="full, how many past turns a prompt keeps, summary (notes of its own), or FILE.py:NAME"
+    )
     thinking: Literal["keep", "strip"] = Field("keep", description="strip: past <think> blocks leave the prompt")
     system: str | None = Field(None, description="system message; none: the environment's instructions")
     admissible: bool = Field(False, description="list the admissible actions under every observation")
@@ -60,6 +63,7 @@ class ChatAgent:
         self.format: Format = format_for(config, tools)
         self.tools = tools
         self._shown = tools if self.format.native else []  # else the template would tell of calls of its own
+        self.rule = rule_of(config.context)
         self._refused: frozenset[str] = frozenset()
         self._refused = frozenset(role for role in ("system", "tool") if not self._takes(role))
         self.end, self.end_id = self._end_of_turn()
@@ -116,7 +120,8 @@ class ChatAgent:
     def _system(self, instructions: str) -> str:
         if self.config.system is not None:
             return self.config.system
-        text = "\n".join(part for part in (instructions.strip(), self.format.instructions) if part)
+        notes = TOLD if self.config.context == "summary" else ""
+        text = "\n".join(part for part in (instructions.strip(), self.format.instructions, notes) if part)
         if not self.tools:
             return text
         if not self._shown or not self._template_shows_tools():
@@ -225,10 +230,8 @@ class Conversation:
     def _visible(self) -> list[Message]:
         config = self.agent.config
         head, tail = self.messages[: self._first], self.messages[self._first :]
-        if isinstance(config.context, int):
-            replies = [i for i, m in enumerate(tail) if m["role"] == "assistant"]
-            starts = [*replies, replies[-1] + 1]  # of each turn that has passed, and of what is new
-            tail = tail[starts[max(0, len(replies) - config.context)] :]
+        if self.agent.rule is not None:
+            tail = self.agent.rule(tail)
         if config.thinking == "strip":
             tail = [
                 {**m, "content": without_thinking(text_of(m["content"])).strip()} if m["role"] == "assistant" else m
