@@ -25,6 +25,7 @@ from agentrl.evaluation.evaluate import evaluate
 from agentrl.policies.load import load_model, locate
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout, preflight
+from agentrl.rollout.teacher import Teacher
 from agentrl.trainers import checkpoint, credit
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
@@ -173,6 +174,7 @@ class Training:
             keep_states=goes_back,
             recycle=recipe.rollout.recycle,
             say=self.observer.status,
+            teacher=Teacher() if sampling.labels else None,
         )
         scorers = Scorers(recipe, plan, learner, rollout, policy, self.observer)
         step = Iteration(

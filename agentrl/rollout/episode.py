@@ -35,7 +35,8 @@ class Job:
     """One episode to play, from the beginning or from where ``stem`` ends.
 
     ``seed`` fixes its draws, and without a stem its environment's; ``key`` orders it among others. A ``spare`` one
-    counts only where a sibling of its group breaks.
+    counts only where a sibling of its group breaks. ``hint`` is told after the first observation; ``guide`` is its
+    first action of its own, taken in the policy's place.
     """
 
     id: str
@@ -45,6 +46,8 @@ class Job:
     key: tuple[Any, ...] = ()
     temperature: float = 1.0
     stem: Stem | None = None
+    hint: str = ""
+    guide: Action | None = None
     spare: bool = False
 
 
@@ -89,7 +92,7 @@ class Episode:
             chat.resume(trajectory.turns)
         max_turns = self.limits.turns or env.max_turns
         rng = random.Random(job.seed)
-        spent = trajectory.sampled_tokens
+        spent, own = trajectory.sampled_tokens, len(trajectory.turns)
         while True:
             if self.keep and env.snapshot_level == "exact":
                 self.states[len(trajectory.turns)] = await self._env(lambda: env.in_thread(env.snapshot), "save")
@@ -101,15 +104,22 @@ class Episode:
             label = None if self.teacher is None else await self._label(self.teacher, turn)
             if chat is not None and self.agent is not None:
                 shown = await self._with_admissible(observation)
+                if job.hint and not trajectory.turns:
+                    shown = _with_hint(shown, job.hint)
+                    trajectory.info["hint"] = job.hint
                 if shown is not observation:
                     turn.info["shown"] = shown
                 if stem is not None and stem.token and len(trajectory.turns) == stem.turn:
                     stem.begin(turn)
-                if label is not None and self.teacher is not None and self.teacher.acts(job.seed, self.turn):
-                    self._demonstrate(turn, chat, shown, label)
+                taught = label if self.teacher is not None and self.teacher.acts(job.seed, self.turn) else None
+                given = job.guide if job.guide is not None and self.turn == own else taught
+                if given is not None:
+                    self._demonstrate(turn, chat, shown, given)
                 else:
                     await self._sample(turn, chat, shown, self.turn, spent)
                 spent += len(turn.completion_ids)
+            elif job.guide is not None and self.turn == own:
+                turn.action, turn.policy = job.guide, "expert"
             else:
                 await self._script(turn, rng, len(trajectory.turns))
             trajectory.turns.append(turn)
@@ -254,6 +264,10 @@ class Episode:
         env = self.env
         actions = await self._env(lambda: env.in_thread(env.admissible_actions), "admissible_actions")
         return observation + "\nYou can: " + ", ".join(map(str, actions))
+
+
+def _with_hint(shown: Observation, hint: str) -> Observation:
+    return f"{shown}\n\n{hint}" if isinstance(shown, str) else [*shown, {"role": "user", "content": hint}]
 
 
 def _check(observation: Any) -> None:

@@ -294,6 +294,35 @@ def test_a_stem_without_tokens_is_told_as_its_agent_would_have_said_it():
     assert all(str(turn.action) in text for turn in demo.turns[:2])
 
 
+@pytest.mark.parametrize("scripted", [False, True])
+def test_a_guide_takes_the_first_turn_after_the_stem_and_the_policy_goes_on(scripted):
+    rollout = rollout_of(Saved, Random() if scripted else None)
+    (parent,) = run(rollout, root())
+    job = branch(parent, 2)
+    job.guide = "look here"
+    (child,) = run(rollout, job)
+    guided = child.turns[2]
+    assert (guided.action, guided.policy, len(guided.completion_ids)) == ("look here", "expert", 0)
+    assert len(child.turns) == 5
+    if not scripted:
+        assert not guided.trainable
+        assert all(len(turn.completion_ids) for turn in child.turns[3:])
+        assert "look here" in rollout.policy.tokenizer.decode(child.turns[3].prompt_ids)
+
+
+def test_a_hint_is_told_once_and_known_to_branches():
+    rollout = rollout_of(Saved)
+    job = root()
+    job.hint = "A solution begins: go."
+    (parent,) = run(rollout, job)
+    texts = [rollout.policy.tokenizer.decode(turn.prompt_ids) for turn in parent.turns]
+    assert [text.count(job.hint) for text in texts] == [1] * 5
+    assert job.hint not in parent.turns[0].observation
+    (child,) = run(rollout, branch(parent, 3, seed=parent.seed))
+    assert ids(child) == ids(parent)
+    assert child.info["hint"] == job.hint
+
+
 def test_a_stem_of_an_agent_that_talks_otherwise_is_refused():
     (parent,) = run(rollout_of(Walk), root())
     with pytest.raises(UserError, match="talks otherwise"):

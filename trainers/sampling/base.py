@@ -14,15 +14,20 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from agentrl.rollout.stem import Stem
 from agentrl.seeds import derive
-from agentrl.types import Group, Task
+from agentrl.types import Action, Group, Task
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where an episode starts: at the task's beginning, or where ``stem`` ends."""
+    """Where an episode starts: at the task's beginning, or where ``stem`` ends.
+
+    ``hint`` is told after the first observation; ``guide`` is the first action, taken in the policy's place.
+    """
 
     task: Task
     stem: Stem | None = None
+    hint: str = ""
+    guide: Action | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class Method(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     branches: ClassVar[bool] = False  # whether it starts episodes from stems
+    labels: ClassVar[bool] = False  # whether it wants the expert's action in every turn
     _state: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property

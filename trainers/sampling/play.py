@@ -52,6 +52,11 @@ class Sampling:
         return any(method.branches for method in self._methods.values())
 
     @property
+    def labels(self) -> bool:
+        """Whether the environment's expert must be asked in every turn."""
+        return any(method.labels for method in self._methods.values())
+
+    @property
     def state(self) -> dict[str, Any]:
         """Plain data that checkpoints save."""
         kept = {name: method.state for name, method in self._methods.items()}
@@ -137,6 +142,8 @@ class _Growing:
             key=(self._number, r),
             temperature=self._temperature,
             stem=start.stem or self._stem,
+            hint=start.hint,
+            guide=start.guide,
         )
 
 

@@ -35,6 +35,8 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "aepo": f"{_HERE}.aepo:AEPO",
         "appo": f"{_HERE}.appo:APPO",
         "arpo": f"{_HERE}.arpo:ARPO",
+        "hints": f"{_HERE}.hints:Hints",
+        "scope": f"{_HERE}.scope:SCOPE",
         "treepo": f"{_HERE}.treepo:TreePO",
     },
     "filter": {

@@ -146,3 +146,51 @@ def test_free_running_groups_grow_as_in_lock_step(tasks, method):
 
     assert told(True) == told(False)
     assert len(told(True)) == 32
+
+
+class Labelled(World):
+    """The expert would have said "right"; the policy did so in its first turn only."""
+
+    def one(self, job):
+        t = super().one(job)
+        for index, each in enumerate(t.turns[t.shared :], t.shared):
+            each.info["label"], each.action = "right", "right" if index == 0 else "wrong"
+        return t
+
+
+def test_scope_corrects_failures_at_their_first_bad_turn(tasks):
+    made, world = sampling(brancher="scope"), Labelled(chance=lambda task: 0.5 if task.id % 2 else 0.0)
+    assert made.labels
+    for group in play(made, tasks, world):
+        failed = [t.id for t in group.trajectories[:6] if not t.success]
+        grown = [t for t in group if t.parent]
+        assert [t.parent for t in grown] == failed[:2]
+        assert all(t.branch_turn == 1 for t in grown)
+        assert len(group) == 8
+    guides = [job.guide for job in world.waves[1] if job.stem]
+    assert set(guides) == {"right"}
+
+
+def test_hints_are_told_where_all_failed_and_grow_until_one_succeeds(tasks, tmp_path):
+    from agentrl import store
+
+    demo = Trajectory("d", tasks[0], 0, [turn() for _ in range(4)], success=True)
+    for index, each in enumerate(demo.turns):
+        each.action = f"do {index}"
+    store.write(tmp_path, "x", [Group(demo.task, "g", [demo])])
+
+    class Hinted(World):
+        def one(self, job):
+            t = super().one(job)
+            t.success = "do 1" in job.hint
+            return t
+
+    world = Hinted(chance=lambda task: 0.0)
+    made = sampling(tasks=20, brancher={"hints": {"path": str(tmp_path)}})
+    sizes = {group.task.id: len(group) for group in play(made, tasks, world)}
+    assert sizes == {0: 12} | dict.fromkeys(range(1, 20), 8)
+    assert [job.hint for wave in world.waves[1:] for job in wave] == [
+        *["A solution begins: do 0."] * 2,
+        *["A solution begins: do 0; do 1."] * 2,
+    ]
+    assert not made.branches
