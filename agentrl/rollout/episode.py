@@ -99,9 +99,9 @@ class Episode:
             with blaming(StopReason.ENV_ERROR, "state_key"):
                 key, told = key_of(env, observation), beside(env)
             self.turn = len(trajectory.turns)
-            self._now("policy")
             turn = Turn(observation, state_key=key, policy=self.policy.name, info=told)
             label = None if self.teacher is None else await self._label(self.teacher, turn)
+            self._now("policy")
             if chat is not None and self.agent is not None:
                 shown = await self._with_admissible(observation)
                 if job.hint and not trajectory.turns:
