@@ -115,8 +115,14 @@ class Rollout:
         return [t for t in done if t is not None]
 
     def next_prompt(self, trajectory: Trajectory) -> IntArray:
-        """What the policy would have been asked next, had the episode, played here, not been cut short."""
-        chat = self._agents[trajectory.task.env, trajectory.task.kwargs].start()
+        """What the policy would have been asked next, had the episode not been cut short."""
+        task = trajectory.task
+        kind = (task.env, task.kwargs)
+        if kind not in self._agents:  # it was played before a resume
+            env = registry.make(task.env, **dict(task.kwargs))
+            self._agent(kind, env)
+            env.close()
+        chat = self._agents[kind].start()
         chat.resume(trajectory.turns)
         return chat.prompt(trajectory.info["last_observation"])
 
