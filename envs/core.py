@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import os
 import queue
 import random
@@ -203,6 +204,8 @@ def beside(env: Any) -> dict[str, Any]:
     if (key := env.privileged_key() if hasattr(env, "privileged_key") else None) is not None:
         told["privileged_key"] = digest(key)
     if (potential := env.potential() if hasattr(env, "potential") else None) is not None:
+        if not math.isfinite(potential):
+            raise ValueError(f"a potential must be finite, not {potential}")
         told["scores"] = {"potential": float(potential)}
     return told
 

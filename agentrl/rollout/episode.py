@@ -239,6 +239,8 @@ class Episode:
             turn.tool_calls = list(info.get("tool_calls", ()))
             if scores := info.get("scores"):
                 turn.info["scores"] = turn.info.get("scores", {}) | {k: float(v) for k, v in scores.items()}
+                if not all(map(math.isfinite, turn.info["scores"].values())):
+                    raise ValueError(f"scores must be finite, not {scores}")
             if terminated or truncated:
                 trajectory.success = bool(info.get("success", trajectory.reward >= 1.0))
             return observation, bool(terminated), bool(truncated)

@@ -114,6 +114,8 @@ BLAMED = {
     "the reward is no number": fake(lambda *_: ("ok", "much", False, False, {})),
     "the reward is not finite": fake(lambda *_: ("ok", float("nan"), False, False, {})),
     "a named reward is not finite": fake(lambda *_: ("ok", 0.0, False, False, {"rewards": {"a": float("inf")}})),
+    "a score is not finite": fake(lambda *_: ("ok", 0.0, False, False, {"scores": {"a": float("nan")}})),
+    "told beside the state key, a potential that is not finite raises": fake(potential=lambda self: float("inf")),
     "the observation is nothing": fake(lambda *_: (None, 0.0, False, False, {})),
     "the first observation is a number": fake(reset=lambda env: (3, {})),
     "the observation is far too large": fake(lambda *_: ("x" * (MAX_CHARS + 1), 0.0, False, False, {})),
@@ -199,6 +201,14 @@ def test_a_turn_records_what_happened():
     assert trajectory.info["task"] == 7
     assert "o" not in trajectory.info
     assert not trajectory.success  # the environment did not say so, and 0.5 is below 1
+
+
+def test_a_turn_records_scores_and_what_the_environment_alone_knows():
+    env = fake(end(scores={"match": 1}), potential=lambda self: 0.5, privileged_key=lambda self: len(self.steps))
+    trajectory, _ = play(env)
+    [turn] = trajectory.turns
+    assert turn.info["scores"] == {"potential": 0.5, "match": 1.0}
+    assert isinstance(turn.info["privileged_key"], str)
 
 
 def test_success_is_what_the_environment_says_else_a_full_reward():

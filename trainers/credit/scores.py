@@ -8,20 +8,32 @@ read off the text: the ``confidence`` that a last turn states.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from agentrl.errors import UserError
-from agentrl.types import ToolCall, Turn
+from agentrl.types import ToolCall, Trajectory, Turn
 
 _STATED = re.compile(r"confidence\W{0,4}(\d{1,3}(?:\.\d{1,9})?)(?![\d.]\d)\s?(%?)", re.IGNORECASE)
 
 
-def turn_scores(turns: Sequence[Turn], last: Collection[int]) -> dict[str, npt.NDArray[np.float64]]:
-    """Every name with a column [N], nan where a turn has no such score. ``last``: indices of last turns."""
-    rows = [_read(turn, i in last) for i, turn in enumerate(turns)]
+def turn_scores(trajectories: Sequence[Trajectory]) -> dict[str, npt.NDArray[np.float64]]:
+    """Every name with a column [N], nan where a turn has no such score.
+
+    Raises UserError, naming trajectory and turn, for a score that is no finite number.
+    """
+    rows = []
+    for t in trajectories:
+        for number, turn in enumerate(t.turns):
+            scores = dict(turn.info.get("scores") or {})
+            if number + 1 == len(t.turns) and (confidence := stated_confidence(turn)) is not None:
+                scores.setdefault("confidence", confidence)
+            for name, score in scores.items():
+                if isinstance(score, bool) or not isinstance(score, int | float) or not np.isfinite(score):
+                    raise UserError(f"score {name!r} of trajectory {t.id!r}, turn {number} is {score!r}, not a number")
+            rows.append(scores)
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
@@ -36,16 +48,6 @@ def stated_confidence(turn: Turn) -> float | None:
             return _share(call.arguments["confidence"])
     found = _STATED.findall(turn.text)
     return _share(float(found[-1][0]) / (100 if found[-1][1] else 1)) if found else None
-
-
-def _read(turn: Turn, last: bool) -> dict[str, float]:
-    given = turn.info.get("scores") or {}
-    confidence = stated_confidence(turn) if last and "confidence" not in given else None
-    scores = given if confidence is None else {**given, "confidence": confidence}
-    for name, score in scores.items():
-        if isinstance(score, bool) or not isinstance(score, int | float) or not np.isfinite(score):
-            raise UserError(f"the score {name!r} of a turn must be a finite number, not {score!r}")
-    return scores
 
 
 def _share(value: object) -> float | None:

@@ -176,7 +176,7 @@ class TurnTable:
             tool_calls=[len(turn.tool_calls) for turn in turns],
             cost=[sum(call.cost for call in turn.tool_calls) for turn in turns],
             logprob=[mean(turn.logprobs) for turn in turns],
-            scores=turn_scores(turns, {i - 1 for i in np.cumsum([len(t.turns) for _, t in kept]).tolist()}),
+            scores=turn_scores([t for _, t in kept]),
             parent=[None if t.parent in excluded else t.parent for _, t in kept],
             branch_turn=[t.branch_turn or 0 for _, t in kept],
             branch_token=[t.branch_token or 0 for _, t in kept],

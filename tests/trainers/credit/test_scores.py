@@ -67,7 +67,7 @@ def test_scores_of_turns_and_the_confidence_of_the_last() -> None:
 
 
 def test_a_score_that_is_no_number_or_is_missing() -> None:
-    with pytest.raises(UserError, match="the score 'match' of a turn must be a finite number, not 'high'"):
+    with pytest.raises(UserError, match="score 'match' of trajectory 'a', turn 0 is 'high', not a number"):
         table_of(Turn("o", info={"scores": {"match": "high"}}))
     table = table_of(Turn("o", info={"scores": {"potential": 1.0, "match": 0.0}}), Turn("o"))
     with pytest.raises(UserError, match=r"potential-shaping needs the score 'potential' of each turn, and .*turn 1"):
