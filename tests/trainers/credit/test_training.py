@@ -29,7 +29,6 @@ SETTINGS = (
     "limits.turn_tokens=12",
     "threads=1",
     "evaluate=false",
-    "seed=1",  # somebody succeeds in each iteration: what looks at successes then has some
 )
 OPTIONS: dict[str, dict[str, Any]] = {  # where the default would not be felt in twelve short episodes
     "alp": {"beta": 0.01},
@@ -46,6 +45,8 @@ TRANSFORMS = sorted(set(registry.BUILTIN["transform"]) - {"toolrl"})  # the hous
 SAME_AS_GRPO = {
     "grpo",
     "dcpo-sas",  # every task comes once
+    "xrpo-novelty",  # nobody succeeds
+    "brier",  # nobody states a confidence, and all fail alike
     "potential-shaping",  # outcomes stay
     "tree-soft",
     "otc",  # no tool calls: nothing to price
