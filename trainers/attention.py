@@ -43,11 +43,11 @@ class Bucket:
 
 @dataclass(slots=True)
 class Tree:
-    """A layout of N nodes. ``paths``: each sequence's nodes from the root on, with where its own ones begin."""
+    """A layout of N nodes. ``chains``: paths from the root on, each with where the nodes begin that are its own."""
 
     depth: Ints  # [N]
     end: Ints  # [N], one past the last descendant
-    paths: list[tuple[Ints, int]]
+    chains: list[tuple[Ints, int]]
     calls: int = 0  # layers that attended by this tree in the last forward
     _buckets: dict[int | None, tuple[list[Bucket], torch.Tensor]] = field(default_factory=dict)
     _masks: dict[tuple[int | None, int], Any] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Tree:
     def buckets(self, window: int | None) -> tuple[list[Bucket], torch.Tensor]:
         """Blocks by size, and where each node's row stands in their concatenated outputs [N]."""
         if window not in self._buckets:
-            self._buckets[window] = _buckets(self.paths, len(self), window)
+            self._buckets[window] = _buckets(self.chains, len(self), window)
         return self._buckets[window]
 
     def block_mask(self, length: int, window: int | None, device: torch.device) -> Any:
@@ -128,9 +128,9 @@ def _by_path(
     return embedding(order, torch.cat(rows)).view(len(tree), heads, -1)
 
 
-def _buckets(paths: list[tuple[Ints, int]], nodes: int, window: int | None) -> tuple[list[Bucket], torch.Tensor]:
+def _buckets(chains: list[tuple[Ints, int]], nodes: int, window: int | None) -> tuple[list[Bucket], torch.Tensor]:
     blocks: dict[tuple[int, int], list[tuple[Ints, int, int, int]]] = {}  # path, first key, first and last query
-    for path, first in paths:
+    for path, first in chains:
         edges = [first, *range(first - first % BLOCK + BLOCK, len(path), BLOCK), len(path)]
         for start, stop in pairwise(edges):
             begin = 0 if window is None else max(0, start - window + 1)

@@ -53,20 +53,24 @@ def build(sequences: Sequence[IntArray], share: bool = True) -> tuple[Ints, Tree
     """
     ids: list[IntArray] = []
     depths: list[Ints] = []
-    paths: list[tuple[Ints, int]] = []
+    paths: list[Ints] = []
+    chains: list[tuple[Ints, int]] = []  # paths with where their own nodes begin
     total = sum(map(len, sequences))
     end = np.zeros(total, np.int64)
     nodes = 0
     for i, sequence in enumerate(sequences):
         shared = common(sequences[i - 1], sequence) if share and i else 0
-        before = paths[-1][0] if i else np.zeros(0, np.int64)
+        before = paths[-1] if i else np.zeros(0, np.int64)
         end[before[shared:]] = nodes  # what the last sequence does not share with this one has no further descendant
         new = len(sequence) - shared
-        paths.append((np.concatenate([before[:shared], nodes + np.arange(new)]), shared))
+        paths.append(np.concatenate([before[:shared], nodes + np.arange(new)]))
+        if i and shared == len(before):  # it goes on where the last one ended: one chain
+            chains[-1] = (paths[-1], chains[-1][1])
+        else:
+            chains.append((paths[-1], shared))
         ids.append(sequence[shared:])
         depths.append(np.arange(shared, len(sequence)))
         nodes += new
     if paths:
-        end[paths[-1][0]] = nodes
-    tree = Tree(np.concatenate(depths), end[:nodes], [(path, first) for path, first in paths if first < len(path)])
-    return np.concatenate(ids).astype(np.int64), tree, [path for path, _ in paths]
+        end[paths[-1]] = nodes
+    return np.concatenate(ids).astype(np.int64), Tree(np.concatenate(depths), end[:nodes], chains), paths

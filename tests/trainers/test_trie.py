@@ -201,7 +201,7 @@ def test_any_trie_gives_what_samples_give_alone(made, budget):
     assert (by - gradient).abs().max() < 1e-10 * max(1.0, float(gradient.abs().max()))
 
 
-@pytest.mark.parametrize("policy", ["ppo", "aepo"])
+@pytest.mark.parametrize("policy", ["ppo", "gspo", "bapo"])
 @pytest.mark.parametrize("shape", ["branched", "windowed"])
 def test_three_updates_give_the_same_weights_under_every_layout(policy, shape):
     made = []
