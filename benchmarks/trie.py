@@ -70,7 +70,7 @@ def household() -> list[list[Sample]]:
     chosen = recipe.load("household", ["evaluate=false", "iterations=1", "threads=1"])
     with tempfile.TemporaryDirectory() as folder:
         run = Training.new(chosen, Path(folder) / "run").run()
-        groups = list(store.read(run.folder))
+        groups = list(store.read(run.folder / "trajectories"))
     table = credit.TurnTable.from_groups(groups, chosen.anchor)
     given = credit.assign(table, chosen.rewards, chosen.credit)
     kept = {t.id: t for group in groups for t in group}
