@@ -50,14 +50,16 @@ def test_a_run_learns_demonstrations_and_its_own_tries_together(tiny_policy, tmp
     loss = [
         "loss.policy={chord: {peak: 1.0, valley: 1.0, warmup: 0, phi: false}}",
         f"demos={demos}",
-        "iterations=3",
+        "iterations=6",
+        "optim.warmup=0",
         "optim.lr=1e-3",
     ]
     made = api.recipe_for("household-tiny", [f"policy.path={tiny_policy}", *CHANGES, *loss])
     run = Training.new(made, tmp_path / "x").run()
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     assert all(line["update"]["logprob_gap"] < 1e-4 for line in lines)
-    assert lines[-1]["update"]["loss"] < lines[0]["update"]["loss"]
+    told = [line["update"]["loss"] for line in lines]
+    assert np.mean(told[-2:]) < np.mean(told[:2])
 
 
 @pytest.mark.slow
