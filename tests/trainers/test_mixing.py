@@ -45,24 +45,6 @@ def test_what_a_loss_lacks_is_refused(tiny_policy, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_learns_demonstrations_and_its_own_tries_together(tiny_policy, tmp_path):
-    demos = api.collect("agentrl/Household-v0", "expert", 20, tmp_path / "demos", kwargs={"size": "tiny"})
-    loss = [
-        "loss.policy={chord: {peak: 1.0, valley: 1.0, warmup: 0, phi: false}}",
-        f"demos={demos}",
-        "iterations=6",
-        "optim.warmup=0",
-        "optim.lr=1e-3",
-    ]
-    made = api.recipe_for("household-tiny", [f"policy.path={tiny_policy}", *CHANGES, *loss])
-    run = Training.new(made, tmp_path / "x").run()
-    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    assert all(line["update"]["logprob_gap"] < 1e-4 for line in lines)
-    told = [line["update"]["loss"] for line in lines]
-    assert np.mean(told[-2:]) < np.mean(told[:2])
-
-
-@pytest.mark.slow
 def test_a_run_comes_nearer_to_its_teacher(tiny_policy, tmp_path):
     """The student is the teacher with noise on its weights; its loss is -(teacher - student) on its own tokens."""
     from agentrl.policies.load import load_model
