@@ -101,6 +101,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--probe", default="memory", choices=("memory", "distractor", "delay"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--policy", type=Path, default=None, help="where both start; none: one made from random play")
     parser.add_argument("--staleness", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--tasks", type=int, default=8)
@@ -114,8 +116,8 @@ def main() -> None:
     env = f"{HERE / 'waiting.py'}:Waiting-{args.probe}-v0"
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        policy = start(f"agentrl/Probe-{args.probe}-v0", Path(name))
-        for seed in range(args.seeds):
+        policy = args.policy or start(f"agentrl/Probe-{args.probe}-v0", Path(name))
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
             for staleness in (0, args.staleness):
                 rows.append(train(env, policy, seed, staleness, args, Path(name)))
                 print({k: v for k, v in rows[-1].items() if k != "tasks"}, file=sys.stderr)

@@ -15,7 +15,7 @@ from agentrl.envs import plugins, registry
 from agentrl.envs.core import Env, Expert, Snapshots, key_of
 from agentrl.errors import UserError
 from agentrl.rollout import wire
-from agentrl.rollout.process import EnvFailed, EnvLost, EnvTimeout, ProcessEnv, WorkerPool
+from agentrl.rollout.process import EnvCrashed, EnvFailed, EnvInvalid, EnvLost, EnvTimeout, ProcessEnv, WorkerPool
 from agentrl.types import ToolCall, ToolRecord
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +48,8 @@ class Nasty(ar.Env):
             for _ in range(100_000):
                 nested = [nested]
             return "x", 0.0, False, False, {"it": nested}
+        if action == "huge":
+            return "x" * (1 << 27), 0.0, False, False, {}
         if action == "slow":
             time.sleep(0.5)
         return action, 0.5, False, True, {"success": True}
@@ -171,7 +173,7 @@ def test_neighbours_in_flight_learn_why(nasty: str) -> None:
 
         late, lost = asyncio.run(both())
         assert isinstance(late, EnvTimeout)
-        assert isinstance(lost, EnvFailed)
+        assert isinstance(lost, EnvLost)
         assert "was killed: Nasty-v0: step took longer" in str(lost)
 
 
@@ -210,10 +212,12 @@ def test_what_the_environment_raises_comes_with_its_traceback(pool: WorkerPool, 
     env.reset()
     with pytest.raises(EnvFailed, match=r"(?s)KeyError: 'lost key'.*nasty.py"):
         env.step("raise")
-    with pytest.raises(EnvFailed, match="plain data only, not TextIOWrapper"):
+    with pytest.raises(EnvInvalid, match="plain data only, not TextIOWrapper"):
         env.step("live")
-    with pytest.raises(EnvFailed, match="RecursionError"):
+    with pytest.raises(EnvInvalid, match="RecursionError"):
         env.step("deep")
+    with pytest.raises(EnvInvalid, match="an observation of 128 MiB; at most 16 are taken"):
+        env.step("huge")
     assert env.step("fine")[0] == "fine"  # the process goes on
 
 
@@ -221,7 +225,7 @@ def test_a_process_that_dies(nasty: str) -> None:
     with WorkerPool(1) as pool:
         env = pool.make(nasty)
         env.reset()
-        with pytest.raises(EnvFailed, match=r"ended \(exit code 3\)"):
+        with pytest.raises(EnvCrashed, match=r"ended \(exit code 3\)"):
             env.step("die")
         env.reset()
         assert env.step("x")[4] == {"success": True}
