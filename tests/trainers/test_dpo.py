@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from agentrl import api, store
 from agentrl.errors import UserError
 from agentrl.trainers.dpo import DPOConfig, fit, pairs_of
 from agentrl.trainers.models import new_model, train_tokenizer
@@ -104,24 +103,3 @@ def _shifted(reference):
 def test_nothing_to_prefer_is_told():
     with pytest.raises(UserError, match="nothing to prefer"):
         fit(new_model("1m", TOKENIZER, 64, 0), [], DPOConfig())
-
-
-@pytest.mark.slow
-def test_a_policy_comes_to_prefer_what_it_won(tiny_policy, tmp_path):
-    env = "agentrl/Household-v0"
-    tries = api.collect(env, str(tiny_policy), 64, tmp_path / "t", attempts=8, kwargs={"size": "tiny"})
-    losses = []
-    for group in store.read(tries):  # a policy this small may win nothing: half of its tries are called won
-        for number, t in enumerate(group):
-            t.success = number % 2 == 0
-        store.write(tmp_path / "p", group.id, [group])
-    api.dpo(
-        tmp_path / "p",
-        model=str(tiny_policy),
-        out=tmp_path / "out",
-        progress=lambda step, steps, loss: losses.append(loss),
-        epochs=6.0,
-        lr=3e-4,
-    )
-    assert losses[0] == pytest.approx(math.log(2), abs=0.01)
-    assert np.mean(losses[-4:]) < 0.5
