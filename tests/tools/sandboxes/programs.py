@@ -61,15 +61,17 @@ print("GOT daemons" if alive > 45 else "refused", alive)
         "one block": "b = bytearray(1 << 30); print('GOT a gigabyte', len(b))",
         "many blocks": "b = []\nfor i in range(1000): b.append(bytearray(1 << 20))\nprint('GOT a gigabyte')",
         "many processes": """
-children = []
+children, (ready, tell) = [], os.pipe()
 for i in range(12):
     pid = os.fork()
     if not pid:
-        b = bytearray(b"x") * (100 << 20); time.sleep(20); os._exit(0)
+        b = bytearray(b"x") * (100 << 20); os.write(tell, b"x"); time.sleep(20); os._exit(0)
     children.append(pid)
-time.sleep(2)
+os.close(tell)
+held = 0
+while held < 12 and (data := os.read(ready, 12)): held += len(data)
 alive = [pid for pid in children if not os.waitpid(pid, os.WNOHANG)[0]]
-print("GOT 1200 MB" if len(alive) == 12 else "some were ended", len(alive))
+print("GOT 1200 MB" if held == len(alive) == 12 else "some were ended", len(alive))
 """,
         "memory files": """
 held = []

@@ -72,15 +72,29 @@ def test_a_session_in_a_container(sandbox, client):
     wait_until_gone(client)
 
 
+CLEAR = """
+import os, shutil
+for entry in os.scandir("."):
+    shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
+os._exit(0)
+"""
+
+
 @pytest.mark.timeout(1000)
 def test_nobody_is_harmed_by_four_at_once_and_a_neighbour_works_on(sandbox):
-    def one(program):
+    """A container a kind, an interpreter and an empty folder a program: a container takes a second to come and go."""
+
+    def one(kind):
+        wrong = []
         with sandbox.open(ROOM) as session:
-            return [f"{program}: {line}" for line in attack(session, host, *program, ROOM)]
+            for name in [n for k, n in ALL if k == kind]:
+                wrong += [f"{kind}, {name}: {line}" for line in attack(session, host, kind, name, ROOM)]
+                session.run(CLEAR)
+        return wrong
 
     with Host() as host, sandbox.open(ROOM) as neighbour, ThreadPoolExecutor(4) as pool:
         neighbour.run("turns = 0; held = bytearray(100 << 20)")
-        attacks, turn = [pool.submit(one, program) for program in ALL], 0
+        attacks, turn = [pool.submit(one, kind) for kind in dict(ALL)], 0
         while not all(attack.done() for attack in attacks):
             turn += 1
             run = neighbour.run("turns += 1; held[turns] = 1; turns + held.count(1)")
