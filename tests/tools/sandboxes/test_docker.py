@@ -92,13 +92,14 @@ def test_nobody_is_harmed_by_four_at_once_and_a_neighbour_works_on(sandbox):
                 session.run(CLEAR)
         return wrong
 
-    with Host() as host, sandbox.open(ROOM) as neighbour, ThreadPoolExecutor(4) as pool:
+    patient = dataclasses.replace(ROOM, wall=120.0, cpu=120.0)
+    with Host() as host, sandbox.open(patient) as neighbour, ThreadPoolExecutor(4) as pool:
         neighbour.run("turns = 0; held = bytearray(100 << 20)")
         attacks, turn = [pool.submit(one, kind) for kind in dict(ALL)], 0
         while not all(attack.done() for attack in attacks):
             turn += 1
             run = neighbour.run("turns += 1; held[turns] = 1; turns + held.count(1)")
-            assert (run.output, run.restarted) == (f"{2 * turn}\n", False)
+            assert (run.output, run.stopped, run.restarted) == (f"{2 * turn}\n", None, False)
             time.sleep(0.1)
         assert [line for attack in attacks for line in attack.result()] == []
 
