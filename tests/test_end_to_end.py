@@ -32,16 +32,16 @@ def test_the_shipped_policy_is_small_and_mediocre() -> None:
     assert config["head_dim"] in (32, 64)
     assert config["vocab_size"] % 64 == 0
     found = ar.evaluate("household-unseen", "small", limit=96)
-    assert 0.15 < found.overall.success < 0.6  # 96 of the 256 tasks; the whole suite stands in docs/results
+    assert 0.2 < found.overall.success < 0.5  # 96 of the 256 tasks; the whole suite stands in docs/results
     assert found.failed == 0
 
 
 @pytest.mark.slow
 def test_household_tiny_learns(tmp_path: Path) -> None:
-    """The bundled recipe, whole: what it gains stands in docs/results; here unseen success must rise at all."""
+    """The bundled recipe, whole: what it gains on average stands in docs/results."""
     out = agentrl("train", "household-tiny", "-o", "run", cwd=tmp_path)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["after"]["success"] - summary["before"]["success"] >= 0.03, out
+    assert summary["after"]["success"] - summary["before"]["success"] >= 0.2, out
     assert summary["before"]["episodes"] == summary["after"]["episodes"] == 256
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert max(line["update"]["logprob_gap"] for line in lines) < 1e-4
