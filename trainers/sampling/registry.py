@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from agentrl.errors import UserError, unknown
+from agentrl.trainers.options import Spec, read
 from agentrl.trainers.sampling.base import Method
 
 Kind = Literal["source", "budget", "brancher", "filter"]
-Spec = str | Mapping[str, Mapping[str, Any] | None]
 M = TypeVar("M", bound=type[Method])
 
 _HERE = "agentrl.trainers.sampling"
@@ -69,7 +69,7 @@ def bind(kind: Kind, spec: Spec) -> Any:
 
     Raises UserError for an unknown id or option, or a value of the wrong type or out of range.
     """
-    id, options = _read(kind, spec)
+    id, options = read(spec, kind)
     if (kind, id) in _registered:
         cls = _registered[kind, id]
     elif id in BUILTIN[kind]:
@@ -85,13 +85,3 @@ def bind(kind: Kind, spec: Spec) -> Any:
         if first["type"] == "extra_forbidden":
             raise unknown(f"option of {kind} {id}", path, cls.model_fields) from None
         raise UserError(f"option {path} of {kind} {id}: {first['msg']}, not {first['input']!r}") from None
-
-
-def _read(kind: Kind, spec: Spec) -> tuple[str, dict[str, Any]]:
-    if isinstance(spec, str):
-        return spec, {}
-    if isinstance(spec, Mapping) and len(spec) == 1:
-        [(id, options)] = spec.items()
-        if isinstance(options, Mapping | None):
-            return id, dict(options or {})
-    raise UserError(f"a {kind} is written as a name or as one {{name: {{option: value}}}}, not {spec!r}")
