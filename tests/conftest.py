@@ -1,11 +1,14 @@
-"""Every test has a registry of its own."""
+"""Every test has a registry of its own, and torch one thread: two that wait for each other crawl on a busy machine."""
 
+import os
 from collections.abc import Iterator
 
 import gymnasium
 import pytest
 
 from agentrl.envs import plugins, registry
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, here and in what tests start
 
 
 @pytest.fixture(autouse=True)
