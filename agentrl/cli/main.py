@@ -25,8 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("agentrl.cli.train:train", "Train a policy by reinforcement learning."),
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),
     "tools": ("agentrl.cli.tools:app", "List and show the tools of agents, and try them."),
-    "doctor": ("agentrl.cli.doctor:doctor", "Say what this machine can run, and whether a policy can be trained here."),
-    "export": ("agentrl.cli.export:export", "Write a policy as an ordinary transformers folder with a model card."),
+    "doctor": ("agentrl.cli.doctor:doctor", "Say what runs here, and whether a policy can be trained."),
+    "export": ("agentrl.cli.export:export", "Write a policy as a transformers folder with a model card."),
     "losses": ("agentrl.cli.losses:app", "List the losses that a recipe can name."),
     "credit": ("agentrl.cli.credit:app", "Say which turn earned what; check methods against numbers."),
 }
