@@ -72,7 +72,7 @@ class TransformersPolicy:
         self._patience = 0
         self._live: Callable[[], int] | None = None
         self._pump_task: asyncio.Task[None] | None = None
-        self._cache = SlotCache(self._layers, self._slots, 0)
+        self._cache = SlotCache(self._layers, 0, 0)
         self._drop_cache()
 
     # -- the policy protocol ------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class TransformersPolicy:
                 if not row.future.done():
                     row.future.set_exception(error)
             self._waiting, self._running = [], []
-            self._cache = SlotCache(self._layers, self._slots, 0)  # it may be half written, and not a number
+            self._cache = SlotCache(self._layers, 0, 0)  # it may be half written, and not a number
             self._drop_cache()
 
     @torch.inference_mode()
@@ -231,7 +231,7 @@ class TransformersPolicy:
         self._clock = 0
         self._episodes: dict[tuple[Any, ...], np.ndarray] = {}  # by request.key[:-1]: ids last computed
         if self._cache.length < self.window:
-            self._cache = SlotCache(self._layers, self._slots, 0)
+            self._cache = SlotCache(self._layers, 0, 0)
 
     def _take_slot(self, row: _Row) -> None:
         prompt = row.context
@@ -246,6 +246,7 @@ class TransformersPolicy:
             slot = int(np.argmin(np.where(self._busy, np.iinfo(np.int64).max, self._used)))
         best = int(np.argmax(shared))
         if shared[best] > shared[slot]:
+            self._reserve(slot + 1, self._cache.length)
             self._cache.copy(best, slot, int(shared[best]))
         row.slot, row.done = slot, int(shared[best])
         self._held[slot, : row.done], self._held[slot, row.done :] = prompt[: row.done], -1
@@ -288,7 +289,7 @@ class TransformersPolicy:
         width = int(widths.max())
         seen = int((np.asarray(starts) + widths).max())
         held = int(self._length[:top].max()) if contiguous else 0
-        self._reserve(-(-(max(seen, held, max(starts)) + width) // BLOCK) * BLOCK)
+        self._reserve(top, -(-(max(seen, held, max(starts)) + width) // BLOCK) * BLOCK)
         ids = np.zeros((batch, width), np.int64)
         positions = np.zeros((batch, width), np.int64)
         if contiguous:  # a slot that is not fed now writes beyond what it holds
@@ -317,19 +318,21 @@ class TransformersPolicy:
         last = hidden[torch.from_numpy(index).to(self.device), torch.from_numpy(widths - 1).to(self.device)]
         return head_logits(self.model, last).float()
 
-    def _reserve(self, length: int) -> None:
-        """Grow the cache (doubling) to hold ``length`` positions a slot."""
-        if length <= self._cache.length:
-            return
+    def _reserve(self, slots: int, length: int) -> None:
+        """Grow the cache (doubling) to hold so many slots and ``length`` positions each: no more than is in use."""
         old = self._cache
-        grown = SlotCache(self._layers, self._slots, max(length, min(2 * old.length, self.window)))
+        if slots <= old.slots and length <= old.length:
+            return
+        slots = min(max(slots, 2 * old.slots), self._slots) if slots > old.slots else old.slots
+        length = max(length, min(2 * old.length, self.window)) if length > old.length else old.length
+        grown = SlotCache(self._layers, slots, length)
         for source, target in ((old.keys, grown.keys), (old.values, grown.values)):
             for i, store in enumerate(source):
                 if store is not None:
-                    shape = (*store.shape[:2], grown.length, store.shape[3])
-                    bigger = torch.zeros(shape, dtype=store.dtype, device=store.device)
-                    bigger[:, :, : old.length] = store
-                    target[i] = bigger
+                    shape = (slots, store.shape[1], length, store.shape[3])
+                    target[i] = bigger = torch.zeros(shape, dtype=store.dtype, device=store.device)
+                    bigger[: old.slots, :, : old.length] = store
+                    source[i] = None  # a layer at a time: never twice the whole
         self._cache = grown
 
     def _logits_slow(self, rows: Sequence[_Row]) -> torch.Tensor:

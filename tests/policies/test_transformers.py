@@ -213,6 +213,17 @@ def test_prefill_of_64_episodes_of_20_turns_is_what_is_new():
     assert counters.used_positions == counters.prefill_tokens + counters.sampled_tokens - 64 * 20
 
 
+def test_memory_is_taken_for_the_conversations_there_are():
+    policy = policy_of(slots=128)
+    (talk,) = play(policy, [0], turns=12)
+    assert policy._cache.slots == 1
+    assert policy._cache.length < 2 * (len(talk[-1][0].prompt_ids) + 64)
+    for talk in play(policy, range(1, 6)):
+        for request, completion in talk:
+            agree(policy, request, completion)
+    assert policy._cache.slots <= 8
+
+
 def test_with_more_conversations_than_slots_the_oldest_makes_room():
     policy = policy_of(slots=3)
     talks = play(policy, range(8), turns=5)
