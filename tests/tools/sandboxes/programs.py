@@ -261,8 +261,8 @@ for i in range(0, 200 << 20, 4096): m[i:i + 1] = b"x"
 print("GOT 200 MB of sparse file")
 """,
         "deep folders": """
-for i in range(20000): os.mkdir("d"); os.chdir("d")
-print("GOT 20,000 folders deep")
+for i in range(200000): os.mkdir("d"); os.chdir("d")
+print("GOT 200,000 folders deep")
 """,
     },
     "odd names": {
