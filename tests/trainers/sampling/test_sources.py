@@ -132,6 +132,7 @@ def test_dynamic_sampling_plays_on_until_enough_groups_are_mixed(tasks):
     assert dropped
     assert all(len({t.success for t in group}) == 1 for group in dropped)
     assert len({group.id for group in (*kept, *dropped)}) == len(kept) + len(dropped)
+    made.observe([*kept, *dropped])
     assert made.episodes == 8 * (len(kept) + len(dropped))
     seeds = [t.seed for group in (*kept, *dropped) for t in group]
     assert len(set(seeds)) == len(seeds)
