@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -136,7 +137,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny_policy: Path, tmp_path: Path) -
     command = [sys.executable, "-m", "agentrl", "train", "household-tiny", "-o", str(run)]
     for change in [f"policy.path={tiny_policy}", *SMALL, "iterations=500", "evaluate=false"]:
         command += ["--set", change]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heard)
     for _ in range(600):
         if (run / "metrics.jsonl").exists() and len((run / "metrics.jsonl").read_text().splitlines()) >= 3:
             break
