@@ -43,6 +43,18 @@ class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped
             if store is not None:
                 store[target, :, :length] = store[source, :, :length]
 
+    def grown(self, slots: int, length: int) -> SlotCache:
+        """A larger cache that holds what this one held; this one is empty afterwards."""
+        larger = SlotCache(len(self.keys), slots, length)
+        for source, target in ((self.keys, larger.keys), (self.values, larger.values)):
+            for i, store in enumerate(source):
+                if store is not None:
+                    shape = (slots, store.shape[1], length, store.shape[3])
+                    target[i] = bigger = torch.zeros(shape, dtype=store.dtype, device=store.device)
+                    bigger[: self.slots, :, : self.length] = store
+                    source[i] = None  # a layer at a time: never twice the whole
+        return larger
+
     def get_seq_length(self, layer_idx: int = 0, *args: Any, **kwargs: Any) -> int:
         return 0  # positions are always given
 

@@ -18,6 +18,7 @@ import torch
 
 from agentrl.policies.base import Completion, Counters, Request
 from agentrl.policies.kv import SlotCache
+from agentrl.policies.sampling import sample
 
 BLOCK = 32  # key lengths are rounded up to this, so that memory is reused
 PREFILL_POSITIONS = 8192  # at most so many padded positions in one prompt forward
@@ -325,15 +326,7 @@ class TransformersPolicy:
             return
         slots = min(max(slots, 2 * old.slots), self._slots) if slots > old.slots else old.slots
         length = max(length, min(2 * old.length, self.window)) if length > old.length else old.length
-        grown = SlotCache(self._layers, slots, length)
-        for source, target in ((old.keys, grown.keys), (old.values, grown.values)):
-            for i, store in enumerate(source):
-                if store is not None:
-                    shape = (slots, store.shape[1], length, store.shape[3])
-                    target[i] = bigger = torch.zeros(shape, dtype=store.dtype, device=store.device)
-                    bigger[: old.slots, :, : old.length] = store
-                    source[i] = None  # a layer at a time: never twice the whole
-        self._cache = grown
+        self._cache = old.grown(slots, length)
 
     def _logits_slow(self, rows: Sequence[_Row]) -> torch.Tensor:
         """Whole sequences anew: for models whose state is more than full-attention keys and values."""
@@ -348,24 +341,6 @@ class TransformersPolicy:
             self.counters.used_positions += len(ids)
         self.counters.forwards += len(rows)
         return torch.stack(out)
-
-
-def sample(
-    logits: torch.Tensor, temperatures: torch.Tensor, draws: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One token a row by the inverse of the cumulative distribution. logits [B, V]; draws [B] in [0, 1).
-
-    Returns ids [B], natural-log probabilities [B] at the temperature, entropies [B] in nats. Temperature 0 takes the
-    likeliest token and reports its probability at temperature 1.
-    """
-    greedy = temperatures == 0
-    logp = torch.log_softmax(logits / torch.where(greedy, torch.ones_like(temperatures), temperatures)[:, None], -1)
-    p = logp.exp()
-    cdf = p.double().cumsum(-1)
-    ids = torch.searchsorted(cdf, (draws * cdf[:, -1])[:, None], right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
-    ids = torch.where(greedy, logits.argmax(-1), ids)
-    entropies = -(p * logp.clamp(min=-1e9)).sum(-1)
-    return ids, logp.gather(-1, ids[:, None])[:, 0], entropies
 
 
 def _budgeted(rows: Sequence[_Row], widths: Sequence[int], positions: int) -> list[list[_Row]]:
