@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import Field
 
 from agentrl.trainers.credit.allocation import aepo_budget
 from agentrl.trainers.credit.branching import aepo_decide, paper_decide
-from agentrl.trainers.sampling.arpo import entropy, gap
-from agentrl.trainers.sampling.base import Brancher, Setting, Start
+from agentrl.trainers.sampling.arpo import ARPO, entropy, gap
+from agentrl.trainers.sampling.base import Setting, Start
 from agentrl.trainers.sampling.rounds import branched
 from agentrl.types import Group, Trajectory
 
 
-class AEPO(Brancher):
+class AEPO(ARPO):
     """One episode is played as a probe; by the entropies of its turns ``m`` of the group's episodes are fresh.
 
     ``m`` is :func:`aepo_budget` of the first turn's entropy and the mean over all turns, or ``roots``. The others
     branch after a turn: ``rule="code"`` by :func:`aepo_decide`, ``rule="paper"`` by ``(alpha + beta dH)
     max(0, 1 - penalty c) > tau``. ``c`` counts the rounds in a row in which an episode's own path was branched; the
-    published code counts them for the whole prompt. ``dH`` and ``tokens`` are those of ARPO.
+    published code counts them for the whole prompt. ``dH`` and all other options are ARPO's.
 
     Source: AEPO (arXiv 2510.14545).
     """
 
-    rule: Literal["code", "paper"] = "code"
     roots: int | None = Field(None, ge=1, description="fresh episodes of a group; none: by entropy")
-    beam: int = Field(2, ge=2)
-    tokens: int = Field(20, ge=1)
-    base: float = Field(0.5, ge=0, le=1)
-    weight: float = 0.2
     sharpness: float = Field(0.5, ge=0, description="beta of the budget's sigmoid")
-    alpha: float = 0.5
-    beta: float = 0.2
-    tau: float = 0.5
     penalty: float = Field(0.05, ge=0, description="of the paper's rule; the code's is 0.05")
 
     def begin(self, setting: Setting) -> int:
