@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from agentrl import store
 from agentrl.errors import UserError
 from agentrl.policies.transformers import TransformersPolicy
@@ -20,9 +18,10 @@ from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
 from agentrl.trainers import credit
 from agentrl.trainers.ahead import Ahead
-from agentrl.trainers.batching import Sample, samples_of
+from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.trainers.demos import Demos
+from agentrl.trainers.metrics import branch_metrics, episode_metrics, lag_metrics
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe, RolloutConfig
 from agentrl.trainers.record import Record
@@ -104,23 +103,14 @@ class Iteration:
         with self.phases("sync"):
             take = functools.partial(policy.update, learner.model.state_dict(), iteration + 1)
             take() if self.ahead is None else self.ahead.call(take)
-        trusted = [t for t in played if t.trusted]
-        turns = [turn for t in trusted for turn in t.turns]
-        whole = [t for t in trusted if t.whole] or trusted  # a branch is no independent try
         seconds = time.perf_counter() - begin
         metrics: dict[str, Any] = {
             "iteration": iteration,
             "episodes": self.sampling.episodes,
-            "success": float(np.mean([t.success for t in whole])),
-            "return": float(np.mean([t.reward for t in whole])),
-            "turns": float(np.mean([len(t.turns) for t in trusted])),
-            "tokens_per_turn": float(np.mean([len(turn.completion_ids) for turn in turns])),
-            "invalid_share": float(np.mean([not turn.valid for turn in turns])),
+            **episode_metrics(played),
             "segments_per_episode": segments / len(ordered),
             "seconds": seconds,
             "tokens_per_second": counters.sampled_tokens / max(1e-9, rolled() if self.ahead is None else seconds),
-            "success_by_type": _by_type(whole),
-            "stops": {s: sum(t.stop.value == s for t in played) for s in sorted({t.stop.value for t in played})},
             "failures": {k: v - failures.get(k, 0) for k, v in rollout.failures.items() if v > failures.get(k, 0)},
             "policy": {
                 "prefill_ratio": counters.prefill_tokens / max(1, counters.new_tokens),
@@ -178,31 +168,3 @@ def usable(groups: Sequence[Group], config: RolloutConfig) -> list[Group]:
         return [group for group in groups if all(t.trusted for t in group)]
     least = min(2, config.group)
     return [group for group in groups if sum(t.trusted for t in group) >= least]
-
-
-def lag_metrics(samples: Sequence[Sample]) -> dict[str, float]:
-    """Updates between the policy that sampled a token and the trainer, over trained tokens."""
-    lags = np.concatenate([sample.columns["lag"][sample.turn >= 0] for sample in samples])
-    return {"mean": float(lags.mean()), "max": float(lags.max())} if len(lags) else {}
-
-
-def branch_metrics(played: Sequence[Trajectory]) -> dict[str, float]:
-    """How many of the episodes grew from others, and what did not have to be made again for them."""
-    grown = [t for t in played if not t.whole]
-    stems = [t.turns[: t.shared] for t in grown]
-    restored = [stem for t, stem in zip(grown, stems, strict=True) if t.info.get("restored") == "snapshot"]
-    return {
-        "count": len(grown),
-        "share": len(grown) / max(1, len(played)),
-        "saved_tokens": sum(len(turn.completion_ids) for stem in stems for turn in stem)
-        + sum(t.branch_token or 0 for t in grown),
-        "saved_env_steps": sum(len(stem) for stem in restored),
-        "saved_tool_calls": sum(len(turn.tool_calls) for stem in restored for turn in stem),
-    }
-
-
-def _by_type(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    kinds: dict[str, list[bool]] = {}
-    for t in trajectories:
-        kinds.setdefault(str(t.info.get("task_type", t.task.env)), []).append(t.success)
-    return {kind: float(np.mean(kinds[kind])) for kind in sorted(kinds)}

@@ -149,6 +149,8 @@ class Worker:
                     else:
                         future.set_result(answer["result"])
         code = process.wait()
+        with contextlib.suppress(ProcessLookupError):  # what its environments started and left behind
+            os.killpg(process.pid, signal.SIGKILL)
         with self._lock:
             lost = [future for _, future in pending.values()]
             pending.clear()

@@ -23,7 +23,7 @@ def soak(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.slow
-def test_500_episodes_with_faults_of_every_kind(tmp_path: Path) -> None:
+def test_500_episodes_with_faults_of_every_kind(soak: ModuleType, tmp_path: Path) -> None:
     out = tmp_path / "soak.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "soak.py"), "--episodes", "500", "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
@@ -32,7 +32,8 @@ def test_500_episodes_with_faults_of_every_kind(tmp_path: Path) -> None:
     assert found["problems"] == []
     assert found["ledger"] == found["run"]
     assert sum(found["faults"].values()) > 25
-    assert len(found["faults"]) == 13
+    # A close that would have hung may never come: its worker may be lost to another fault first.
+    assert set(found["faults"]) | {"hang_close"} == {*soak.faulty.KINDS, "restart"}
 
 
 def test_the_report_names_what_does_not_hold(soak: ModuleType, tmp_path: Path) -> None:
