@@ -225,8 +225,10 @@ def test_a_process_that_dies(nasty: str) -> None:
     with WorkerPool(1) as pool:
         env = pool.make(nasty)
         env.reset()
+        child = int(env.step("child")[0])
         with pytest.raises(EnvCrashed, match=r"ended \(exit code 3\)"):
             env.step("die")
+        _gone([child])
         env.reset()
         assert env.step("x")[4] == {"success": True}
 
@@ -237,8 +239,6 @@ def test_children_of_an_environment_go_with_it(nasty: str) -> None:
         env.reset()
         child = int(env.step("child")[0])
         assert _runs(child)
-        pool.workers[0].end_input()  # it goes by itself, as one does that is replaced; nobody kills it
-        _gone([child])
 
 
 def test_errors_of_the_user_stay_one_line(pool: WorkerPool) -> None:
