@@ -33,3 +33,9 @@ register(
     splits="agentrl.envs.calc:splits",
     max_turns=6,
 )
+register(
+    "agentrl/Search-v0",
+    entry_point="agentrl.envs.search.env:Search",
+    splits="agentrl.envs.search.env:splits",
+    max_turns=24,
+)

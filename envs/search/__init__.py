@@ -1,0 +1,1 @@
+"""Questions over a generated library that take several documents to answer."""
