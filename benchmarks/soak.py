@@ -42,6 +42,7 @@ from agentrl.types import Task, Trajectory
 CHUNK = 250  # jobs given to the engine at once, as many as an iteration may have
 RETRIES = 6
 RESTART = "policy_error/policy"
+MARK = "AGENTRL_SOAK"  # in the environment of all that is started here, so that orphans are found
 
 
 class Restarting(TransformersPolicy):
@@ -77,16 +78,22 @@ def counts() -> dict[str, int]:
 
 
 def children() -> int:
-    """Processes that descend from this one."""
+    """Processes that descend from this one, and orphans that did: they still carry its mark."""
+    mark, me = f"{MARK}={os.getpid()}".encode(), os.getpid()
     parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    found: set[int] = set()
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # gone by now
-            parents.setdefault(int(stat.read_text().rpartition(")")[2].split()[1]), []).append(int(stat.parent.name))
-    found, queue = 0, [os.getpid()]
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(process.name))
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                found.add(int(process.name))
+    queue = [me]
     while queue:
         mine = parents.get(queue.pop(), [])
-        found, queue = found + len(mine), queue + mine
-    return found
+        found.update(mine)
+        queue += mine
+    return len(found - {me})
 
 
 def memory_mib() -> float:
@@ -96,6 +103,7 @@ def memory_mib() -> float:
 
 def soak(episodes: int, share: float, places: int, seconds: float, folder: Path) -> dict[str, Any]:
     """Play and compare; ``problems`` lists in words what does not hold."""
+    os.environ[MARK] = str(os.getpid())
     policy = make_policy(folder, 300)
     asyncio.run(policy.generate(Request(np.array([5, 6], np.int32), 2, 0)))  # what torch starts, it has started now
     begin, start = time.perf_counter(), counts()
