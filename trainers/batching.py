@@ -41,6 +41,11 @@ class Sample:
     trajectory: int
     columns: dict[str, FloatArray] = field(default_factory=dict)
 
+    @property
+    def demonstrated(self) -> bool:
+        """Whether an expert said it: nobody sampled it."""
+        return "demonstration" in self.columns and bool(self.columns["demonstration"].any())
+
     def numbered(self, first: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Where its sampled tokens stand, and the number of each in the whole batch.
 

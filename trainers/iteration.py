@@ -21,6 +21,7 @@ from agentrl.trainers.ahead import Ahead
 from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.trainers.demos import Demos
+from agentrl.trainers.meter import Meter
 from agentrl.trainers.metrics import branch_metrics, episode_metrics, lag_metrics
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe, RolloutConfig
@@ -53,6 +54,7 @@ class Iteration:
     def __post_init__(self) -> None:
         config = self.recipe.rollout
         self.ahead = Ahead(self._rollouts, config.staleness, self.recipe.iterations) if config.staleness else None
+        self.meter = Meter(self.rollout, self.policy)
         self._asked: dict[int, int] = {}  # groups that the run had asked for when an iteration began
 
     def close(self) -> None:
@@ -64,17 +66,17 @@ class Iteration:
         recipe, rollout, learner, policy = self.recipe, self.rollout, self.learner, self.policy
         begin = time.perf_counter()
         self.observer.phase("rollout", recipe.rollout.tasks * recipe.rollout.group)
-        failures, env_seconds, agent_seconds = dict(rollout.failures), rollout.env_seconds, rollout.agent_seconds
-        policy.counters = type(policy.counters)()
         with self.phases("rollout") as rolled:
-            ahead = self.ahead
-            made, dropped = asyncio.run(self._rollouts(iteration)) if ahead is None else ahead.take(iteration)
+            if self.ahead is not None:
+                made, dropped = self.ahead.take(iteration)
+            else:
+                self.meter.start()
+                made, dropped = asyncio.run(self._rollouts(iteration))
+            spent = self.meter.read()
         self.sampling.observe([*made, *dropped])
         played = [t for group in made for t in group]
         with self.phases("store"):
             store.write(self.record.trajectories, f"{iteration:06d}", [*made, *dropped], iteration=iteration)
-        counters, policy.counters = policy.counters, type(policy.counters)()
-        env_seconds, agent_seconds = rollout.env_seconds - env_seconds, rollout.agent_seconds - agent_seconds
         table = TurnTable.from_groups(usable(made, recipe.rollout), recipe.anchor)
         if not len(table):
             raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
@@ -103,15 +105,15 @@ class Iteration:
         with self.phases("sync"):
             take = functools.partial(policy.update, learner.model.state_dict(), iteration + 1)
             take() if self.ahead is None else self.ahead.call(take)
-        seconds = time.perf_counter() - begin
+        counters = spent.counters
         metrics: dict[str, Any] = {
             "iteration": iteration,
             "episodes": self.sampling.episodes,
             **episode_metrics(played),
             "segments_per_episode": segments / len(ordered),
-            "seconds": seconds,
-            "tokens_per_second": counters.sampled_tokens / max(1e-9, rolled() if self.ahead is None else seconds),
-            "failures": {k: v - failures.get(k, 0) for k, v in rollout.failures.items() if v > failures.get(k, 0)},
+            "seconds": time.perf_counter() - begin,
+            "tokens_per_second": counters.sampled_tokens / max(1e-9, spent.seconds),
+            "failures": self.meter.failures(),
             "policy": {
                 "prefill_ratio": counters.prefill_tokens / max(1, counters.new_tokens),
                 "padding_share": counters.padding_share,
@@ -125,9 +127,10 @@ class Iteration:
             **told,
             "time": {
                 "rollout": rolled(),
+                "sampling": spent.seconds,
                 "policy": counters.seconds,
-                "environment": env_seconds,
-                "agent": agent_seconds,
+                "environment": spent.env_seconds,
+                "agent": spent.agent_seconds,
             },
         }
         for t in (t for group in (*made, *dropped) for t in group):

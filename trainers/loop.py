@@ -145,8 +145,10 @@ class Training:
             if recipe.demos is not None:
                 window = model.config.get_text_config().max_position_embeddings
                 demos = Demos.load(recipe.demos, recipe.demo_share, tokenizer, agent, window)
-        learner = Learner(model, recipe.optim, recipe.loss, recipe.rollout.temperature, reference, teacher, critic)
+        config, stale = recipe.rollout, recipe.rollout.staleness
+        learner = Learner(model, recipe.optim, recipe.loss, config.temperature, reference, teacher, critic, stale)
         copies = 5 + (reference is not None) + (teacher is not None)  # two of the weights, gradient, two moments
+        copies += stale + 1 if stale else recipe.loss.old == "snapshot"
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
         for line in (*learner.notes, *probe_template(tokenizer)):
             say(f"note: {line}")

@@ -9,7 +9,7 @@ sampler) takes care of the rest: decoupled PPO (Hilton et al., arXiv 2110.00641;
 | ``sampler`` | those it was sampled with |
 | ``recompute`` | by the weights at the start of the update |
 | ``interpolate`` | ``(1 - a) sampler + a present``, ``a = lag / (lag + 1)``, without a pass of their own (AReaL) |
-| ``snapshot`` | by the weights that sampled it, kept until no rollout is as old: the exact old policy of each version |
+| ``snapshot`` | by the weights that sampled it, kept while a rollout may be as old: the exact old policy |
 | ``ema`` | by an exponential mean of the weights of all updates (PPO-EWMA, arXiv 2110.00641) |
 """
 
@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -33,14 +34,18 @@ Score = Callable[[Sequence[Sample], Weights | None], list[FloatArray]]
 
 
 class Proximal:
-    """One source with what it remembers. ``decay`` is the share of its old weights that ``ema`` keeps at an update."""
+    """One source with what it remembers. ``decay`` is the share of its old weights that ``ema`` keeps at an update.
 
-    def __init__(self, source: Source, model: nn.Module, decay: float = 0.9) -> None:
-        self.source, self.decay = source, decay
-        self.weights: dict[int, Weights] = {}  # by version; the mean under 0
+    Where rollouts lag, by at most ``staleness`` updates, the weights of every version in use are kept: the check of the
+    gap between sampler and trainer asks for them as well.
+    """
+
+    def __init__(self, source: Source, model: nn.Module, decay: float = 0.9, staleness: int = 0) -> None:
+        self.source, self.decay, self.staleness = source, decay, staleness
+        self.weights: dict[int, Weights] = {}  # by version
+        self.mean: Weights = _copy(model) if source == "ema" else {}
         self.version = 0
-        if source in ("snapshot", "ema"):
-            self.weights[0] = _copy(model)
+        self._keep(model)
 
     def prepare(self, samples: Sequence[Sample], score: Score) -> None:
         """Give the samples old logprobs before an update; what sampled them stays as the column ``sampler``."""
@@ -48,20 +53,25 @@ class Proximal:
             return
         for sample in samples:
             sample.columns.setdefault("sampler", sample.old_logprobs)
-        samples = [s for s in samples if not s.columns.get("demonstration", np.zeros(1)).any()]  # nobody sampled those
+        samples = [sample for sample in samples if not sample.demonstrated]
         if self.source != "snapshot":
-            found = score(samples, self.weights[0] if self.source == "ema" else None)
+            found = score(samples, self.mean or None)
             for sample, logprobs in zip(samples, found, strict=True):
                 sample.old_logprobs = logprobs
             return
-        ages = [np.where(sample.weight > 0, self.version - sample.columns["lag"], np.inf) for sample in samples]
-        for version in sorted({int(v) for age in ages for v in age[np.isfinite(age)]}):
-            own = [(s, age == version) for s, age in zip(samples, ages, strict=True) if (age == version).any()]
-            found = score([sample for sample, _ in own], self.weights[version])
-            for (sample, mine), logprobs in zip(own, found, strict=True):
-                sample.old_logprobs = np.where(mine, logprobs, sample.old_logprobs)
-        oldest = min((int(age.min()) for age in ages if np.isfinite(age.min())), default=self.version)
-        self.weights = {version: kept for version, kept in self.weights.items() if version >= oldest}
+        for version in sorted(self.weights.keys() & set().union(*map(self.versions, samples))):
+            own = [sample for sample in samples if version in self.versions(sample)]
+            for sample, logprobs in zip(own, score(own, self.weights[version]), strict=True):
+                sample.old_logprobs = np.where(self.sampled_by(sample, version), logprobs, sample.old_logprobs)
+
+    def versions(self, sample: Sample) -> set[int]:
+        """Those that sampled the tokens which are trained."""
+        return {int(self.version - lag) for lag in sample.columns["lag"][sample.weight > 0]}
+
+    def sampled_by(self, sample: Sample, version: int) -> npt.NDArray[np.bool_]:
+        """[L] which trained tokens ``version`` sampled."""
+        found: npt.NDArray[np.bool_] = (sample.weight > 0) & (self.version - sample.columns["lag"] == version)
+        return found
 
     def rows(self, rows: Rows) -> Rows:
         """The rows of one forward pass with old logprobs that depend on it."""
@@ -74,17 +84,23 @@ class Proximal:
     def updated(self, model: nn.Module) -> None:
         """The model has become the next version."""
         self.version += 1
-        if self.source == "snapshot":
-            self.weights[self.version] = _copy(model)
+        self._keep(model)
         if self.source == "ema":
             for name, parameter in model.named_parameters():
-                self.weights[0][name].lerp_(parameter.detach().cpu(), 1 - self.decay)
+                self.mean[name].lerp_(parameter.detach().cpu(), 1 - self.decay)
 
     def state(self) -> dict[str, Any]:
-        return {"weights": self.weights, "version": self.version}
+        """Weights that only the check would ask for are left out: it goes on with versions to come."""
+        weights = self.weights if self.source == "snapshot" else {}
+        return {"weights": weights, "mean": self.mean, "version": self.version}
 
     def load(self, state: dict[str, Any]) -> None:
-        self.weights, self.version = state["weights"], int(state["version"])
+        self.weights, self.mean, self.version = state["weights"], state["mean"], int(state["version"])
+
+    def _keep(self, model: nn.Module) -> None:
+        if self.source == "snapshot" or self.staleness:
+            self.weights[self.version] = _copy(model)
+        self.weights = {v: kept for v, kept in self.weights.items() if v >= self.version - self.staleness}
 
 
 class holding:

@@ -28,6 +28,7 @@ class Learner:
     """Owns the trained weights and the optimiser. ``reference`` is a frozen copy where a term wants one.
 
     With a ``critic`` samples bring the columns ``values`` and ``returns``, and its head learns in the same steps.
+    Tokens may lag up to ``staleness`` updates.
     """
 
     model: nn.Module
@@ -37,6 +38,7 @@ class Learner:
     reference: nn.Module | None = None
     teacher: nn.Module | None = None
     critic: Critic | None = None
+    staleness: int = 0
     steps: int = 0
     rate: float = 1.0
     objective: Objective = field(init=False)
@@ -56,7 +58,7 @@ class Learner:
             (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
         self.batcher, note = choose(self.model, self.optim.batcher)
         self.notes += [note] if note else []
-        self.proximal = Proximal(self.loss.old, self.model, self.loss.ema_decay)
+        self.proximal = Proximal(self.loss.old, self.model, self.loss.ema_decay, self.staleness)
         self.optimizer = Optimizer(
             self.model, self.optim.lr, muon=self.optim.muon, weight_decay=self.optim.weight_decay
         )
@@ -70,7 +72,7 @@ class Learner:
         rng = np.random.default_rng(seed)
         owners = np.unique([s.trajectory for s in samples])
         sums: dict[str, float] = {}
-        gap: dict[str, float] | None = None
+        gap = self._checked(self._lagging_gaps(samples)) if self.staleness else None
         minibatches = 0
         self.proximal.prepare(samples, self.score)
         for _ in range(self.optim.epochs):
@@ -82,7 +84,7 @@ class Learner:
                 if self.critic:
                     self.critic.aim(chosen)
                 metrics, gaps = self._step(chosen)
-                if gap is None:  # before the first step the weights are those that sampled what does not lag
+                if gap is None:  # before the first step the weights are those that sampled
                     gap = self._checked(gaps)
                 for key, value in metrics.items():
                     sums[key] = sums.get(key, 0.0) + value
@@ -185,9 +187,27 @@ class Learner:
         cut = {name: torch.split(values, [len(rows.weight) for rows in parts]) for name, values in gradient.items()}
         return [{name: values[i] for name, values in cut.items()} for i in range(len(batches))]
 
+    def _lagging_gaps(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """|trainer - sampler| of tokens of the newest version that sampled any, by its weights; one pass at most."""
+        versions = {id(sample): self.proximal.versions(sample) for sample in samples if not sample.demonstrated}
+        held = self.proximal.weights.keys()
+        newest = max((v for found in versions.values() for v in found & held), default=None)
+        if newest is None:
+            return [np.zeros(0, np.float32)]
+        chosen: list[Sample] = []
+        for sample in samples:
+            fits = sum(len(s.ids) for s in chosen) + len(sample.ids) <= self.optim.positions or not chosen
+            if newest in versions.get(id(sample), ()) and fits:
+                chosen.append(sample)
+        found = self.score(chosen, self.proximal.weights[newest])
+        return [
+            np.abs(logprobs - sample.old_logprobs)[self.proximal.sampled_by(sample, newest)]
+            for sample, logprobs in zip(chosen, found, strict=True)
+        ]
+
     def _checked(self, gaps: Sequence[np.ndarray]) -> dict[str, float]:
         values = np.concatenate(gaps)
-        if not len(values):  # all of it lags: the trainer's weights are others by right
+        if not len(values):  # after a resume: sampled by weights that nobody has any more
             return {}
         gap = {"logprob_gap": float(values.mean()), "logprob_gap_max": float(values.max())}
         if gap["logprob_gap"] > self.loss.max_logprob_gap:

@@ -36,7 +36,8 @@ class Status:
         """Episodes by what they do, and how busy the policy was since the last line."""
         rollout, now, spent = self.rollout, time.perf_counter(), self._times()
         doing = Counter("policy" if e.doing == "policy" else "environment" for e in rollout.live.values())
-        took = {name: spent[name] - self._spent[name] for name in spent}
+        before = {name: at if spent[name] >= at else 0.0 for name, at in self._spent.items()}  # may have begun anew
+        took = {name: spent[name] - before[name] for name in spent}
         busy = took["policy"] / max(1e-9, now - self._at)
         self._at, self._spent = now, spent
         failed = sum(rollout.failures.values())

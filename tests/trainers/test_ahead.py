@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from agentrl import api, store
 from agentrl.errors import UserError
+from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.episode import Job
 from agentrl.trainers import checkpoint
 from agentrl.trainers.ahead import Ahead
@@ -136,6 +138,10 @@ def test_a_run_ahead_trains_on_every_episode_once_and_resumes_with_what_was_fini
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["episodes"] for line in lines] == [4, 8, 12, 16]
     assert all(line["lag"]["max"] <= min(2, line["iteration"]) for line in lines)
+    assert all(line["update"]["logprob_gap"] < 1e-5 for line in lines)
+    sampled = sum(t.sampled_tokens for group in store.read(run / "trajectories") for t in group)
+    told = sum(line["tokens_per_second"] * line["time"]["sampling"] for line in lines)
+    assert told == pytest.approx(sampled)
     groups = store.read(run / "trajectories")
     ids = [t.id for group in groups for t in group]
     assert len(ids) == len(set(ids)) == 16
@@ -171,3 +177,19 @@ def test_a_run_ahead_trains_on_every_episode_once_and_resumes_with_what_was_fini
     assert not kept & set(replayed)
     ids = [t.id for group in store.read(cut / "trajectories") for t in group]
     assert len(ids) == len(set(ids)) == 20
+
+
+@pytest.mark.slow
+def test_a_policy_that_holds_other_weights_ends_a_run_ahead(
+    tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = TransformersPolicy.update
+
+    def corrupted(policy: TransformersPolicy, state: dict[str, torch.Tensor], version: int) -> None:
+        name = next(name for name in state if name.endswith("down_proj.weight"))
+        update(policy, state | {name: 2 * state[name]}, version)
+
+    monkeypatch.setattr(TransformersPolicy, "update", corrupted)
+    with pytest.raises(UserError, match="sampler and trainer disagree"):
+        Training.new(recipe(tiny_policy, "iterations=6", "loss.max_logprob_gap=0.0001"), tmp_path / "run").run()
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) <= 3  # as soon as such tokens come

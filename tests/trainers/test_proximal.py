@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from agentrl.errors import UserError
 from agentrl.trainers.batching import Sample
 from agentrl.trainers.proximal import Proximal, holding
 from agentrl.trainers.recipe import LossConfig, OptimConfig
@@ -41,9 +42,9 @@ def sample(net: nn.Module, seed: int, lag: int | list[int] = 0) -> Sample:
     return Sample(ids, weight, logprobs, weight.copy(), turn, seed, columns)
 
 
-def learner(old: str, **more: float) -> Learner:
+def learner(old: str, staleness: int = 0, **more: float) -> Learner:
     loss = LossConfig(old=old, max_logprob_gap=1e-3, **more)  # type: ignore[arg-type]
-    return Learner(model(), OptimConfig(lr=1e-2), loss)
+    return Learner(model(), OptimConfig(lr=1e-2), loss, staleness=staleness)
 
 
 def prepared(made: Learner, samples: list[Sample]) -> list[Sample]:
@@ -68,17 +69,18 @@ def test_recompute_is_the_present_weights_whatever_sampled() -> None:
 
 
 def test_snapshot_scores_each_token_by_the_version_that_sampled_it() -> None:
-    made = learner("snapshot")
+    made = learner("snapshot", staleness=3)
     weights = [copy.deepcopy(made.model)]
     for _ in range(3):
-        made.update([sample(made.model, seed, lag=len(weights) - 1) for seed in range(3)], 0)
+        made.update([sample(weights[0], seed, lag=len(weights) - 1) for seed in range(3)], 0)
         weights.append(copy.deepcopy(made.model))
     lag = [0, 0, 0, 0, 3, 3, 1, 1, 0, 0]
     (one,) = prepared(made, [sample(model(9), 5, lag)])
     for at in range(4, 10):
         assert one.old_logprobs[at] == pytest.approx(exact(weights[3 - lag[at]], one.ids)[at], abs=1e-4)
-    prepared(made, [sample(made.model, 5, 1)])
-    assert sorted(made.proximal.weights) == [2, 3]  # what no rollout is as old as any more is dropped
+    assert sorted(made.proximal.weights) == [0, 1, 2, 3]
+    made.update([sample(made.model, 5)], 0)
+    assert sorted(made.proximal.weights) == [1, 2, 3, 4]  # no rollout may be older
 
 
 def test_ema_is_the_mean_of_the_weights_of_all_updates() -> None:
@@ -114,6 +116,27 @@ def test_the_gap_is_taken_of_what_does_not_lag() -> None:
     assert mixed["logprob_gap"] < 1e-5
 
 
+def test_what_lags_is_compared_with_the_weights_that_sampled_it() -> None:
+    made = learner("sampler", staleness=2)
+    weights = [copy.deepcopy(made.model)]
+    for _ in range(2):
+        made.update([sample(made.model, seed) for seed in range(3)], 0)
+        weights.append(copy.deepcopy(made.model))
+    told = made.update([sample(weights[1], 1, lag=1), sample(model(7), 2, lag=2)], 0)  # the newest version alone counts
+    assert told["logprob_gap"] < 1e-5
+    with pytest.raises(UserError, match="sampler and trainer disagree"):
+        made.update([sample(model(7), 1, lag=2), sample(model(7), 2, lag=1)], 0)
+
+
+def test_versions_whose_weights_are_gone_are_not_compared() -> None:
+    made = learner("snapshot", staleness=1)
+    made.proximal.version = 5  # as after a resume
+    made.proximal.weights = {5: made.proximal.weights[0]}
+    one = sample(model(7), 1, lag=1)
+    assert "logprob_gap" not in made.update([one], 0)
+    np.testing.assert_array_equal(one.old_logprobs, one.columns["sampler"])
+
+
 def test_a_borrowed_model_gets_its_own_weights_back() -> None:
     net = model()
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
@@ -130,6 +153,7 @@ def test_what_a_source_remembers_survives_a_checkpoint(old: str) -> None:
     again = Proximal(made.proximal.source, model(3))
     again.load(copy.deepcopy(made.proximal.state()))
     assert again.version == 1
-    assert again.weights.keys() == made.proximal.weights.keys()
-    for version, kept in made.proximal.weights.items():
-        assert all(torch.equal(kept[name], again.weights[version][name]) for name in kept)
+    pairs = [(made.proximal.mean, again.mean), *((kept, again.weights[v]) for v, kept in made.proximal.weights.items())]
+    assert sum(map(len, (kept for kept, _ in pairs))) == len(list(made.model.named_parameters()))
+    for kept, loaded in pairs:
+        assert all(torch.equal(kept[name], loaded[name]) for name in kept)
