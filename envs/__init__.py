@@ -38,6 +38,8 @@ register(
     entry_point="agentrl.envs.search.env:Search",
     splits="agentrl.envs.search.env:splits",
     max_turns=24,
+)
+register(
     "agentrl/Shop-v0",
     entry_point="agentrl.envs.shop.env:Shop",
     splits="agentrl.envs.shop.tasks:splits",
