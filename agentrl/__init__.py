@@ -39,6 +39,8 @@ _EXPORTS = {
     "modulator": "agentrl.trainers.credit",
     "transform": "agentrl.trainers.credit",
     "collect": "agentrl.api",
+    "compare": "agentrl.api",
+    "credit": "agentrl.api",
     "evaluate": "agentrl.api",
     "sft": "agentrl.api",
     "train": "agentrl.api",
@@ -64,6 +66,8 @@ __all__ = [
     "assign",
     "check",
     "collect",
+    "compare",
+    "credit",
     "estimator",
     "evaluate",
     "group_centred",
@@ -77,7 +81,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from agentrl.api import collect, evaluate, sft, train
+    from agentrl.api import collect, compare, credit, evaluate, sft, train
     from agentrl.envs.check import check
     from agentrl.envs.core import Env
     from agentrl.envs.registry import make, register

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -20,8 +20,10 @@ from agentrl.agents.chat import AgentConfig
 from agentrl.envs import plugins, registry
 from agentrl.errors import UserError, unknown
 from agentrl.evaluation import suites
-from agentrl.evaluation.evaluate import Report
+from agentrl.evaluation.compare import Comparison
+from agentrl.evaluation.compare import compare as compared
 from agentrl.evaluation.evaluate import evaluate as measure
+from agentrl.evaluation.report import Report
 from agentrl.policies.base import Policy
 from agentrl.policies.load import load_policy
 from agentrl.rollout.engine import Rollout, preflight
@@ -32,6 +34,9 @@ from agentrl.rollout.stem import Difference
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
 from agentrl.types import Group, Task, Trajectory
+
+if TYPE_CHECKING:
+    from agentrl.trainers.credit.explain import Explained
 
 T = TypeVar("T")
 COLLECT_CHUNK = 500  # episodes a file
@@ -172,6 +177,7 @@ def evaluate(
             loaded.policy,
             agent=agent or taught,
             name=policy,
+            identity=_identity(loaded.source),
             attempts=k,
             limit=limit,
             workers=workers,
@@ -181,6 +187,35 @@ def evaluate(
         )
 
     return _apart(run)
+
+
+def compare(a: str | Path | Report, b: str | Path | Report) -> Comparison:
+    """Two reports, runs, evaluation folders or files of ``agentrl eval --json`` on the tasks that both have."""
+    return compared(a, b)
+
+
+def credit(
+    groups: Group | Sequence[Group] | str | Path,
+    estimators: str | Sequence[str],
+    group: str | int = 0,
+    *,
+    preset: str | None = None,
+    **options: Any,
+) -> Explained:
+    """What each estimator gives every turn of a group: ``.table()`` is a data frame. Needs no environment, no model.
+
+    ``groups``: groups, or where they are stored; ``group`` chooses one of several. ``options`` are those of the
+    estimators: ``gamma=0.9``.
+    """
+    from agentrl.trainers.credit.batches import batch_of, batches
+    from agentrl.trainers.credit.choose import choose, split
+    from agentrl.trainers.credit.explain import explain
+
+    if isinstance(groups, str | Path):
+        found = batches(groups)
+    else:
+        found = [batch_of([groups] if isinstance(groups, Group) else list(groups))]
+    return explain(found, choose(split(estimators), options, preset), str(group))
 
 
 def dpo(
@@ -322,6 +357,14 @@ def _sft(
     return str(clone.clone(trajectories, size, base, out, agent, window, vocabulary, progress, settings))
 
 
+def _identity(source: str) -> str:
+    """What changes where a folder's weights do: names, sizes and times of its files."""
+    path = Path(source).resolve()
+    files = sorted(path.glob("*")) if path.is_dir() else [path] if path.is_file() else []
+    weights = [(f.name, f.stat()) for f in files if "tensors" in f.name or f == path]
+    return " ".join(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in weights)
+
+
 def _apart(call: Callable[[], T]) -> T:
     """Run in a new thread where this one has a running event loop, else here."""
     try:
@@ -345,4 +388,4 @@ def _apart(call: Callable[[], T]) -> T:
     return found[0]
 
 
-__all__ = ["Policy", "collect", "evaluate", "sft", "train"]
+__all__ = ["Policy", "collect", "compare", "credit", "evaluate", "sft", "train"]

@@ -89,3 +89,48 @@ def test_the_same_commands_give_the_same_policy(tmp_path: Path) -> None:
         ar.sft(tmp_path / f"{name}-demos", from_scratch="1m", out=tmp_path / name, seed=3)
         hashes.append(hashlib.sha256((tmp_path / name / "model.safetensors").read_bytes()).hexdigest())
     assert hashes[0] == hashes[1]
+
+
+PROGRAM = """
+import agentrl as ar
+import guess
+
+assert ar.check("Guess-v0").ok
+base = ar.sft("Guess-v0", from_scratch="1m", episodes=120, noise=0.3, out="policies/guess", epochs=2)
+run = ar.train("Guess-v0", policy=base, iterations=2, group=4, rewards=["otc"],
+               credit=["grpo", {"gigpo-step": {"weight": 1.0, "gamma": 0.95}}, "empg"],
+               set=["rollout.tasks=4", "suite=few.yaml", "limits.turn_tokens=48"])
+print(run.before, run.after)
+stops = run.trajectories.to_pandas().groupby("stop_reason").size()
+assert stops.sum() == len(run.trajectories) == 2 * 4 * 4, stops
+assert len(run.turns.to_pandas()) == len(run.turns) == run.trajectories.to_pandas()["n_turns"].sum()
+a, b = (ar.evaluate("few.yaml", policy, k=2) for policy in (base, run.policy))
+found = ar.compare(a, b)
+assert found.tasks == 16 and abs(found.difference - (b.success - a.success)) < 1e-9
+print(found)
+table = ar.credit(run.trajectories.group(0), ["grpo", "gigpo", "salt"]).table()
+assert {"grpo", "gigpo", "salt"} <= set(table.columns) and table["trajectory"].nunique() == 4
+
+
+@ar.estimator("first-half", needs=["outcome"])
+def first_half(table, state):
+    a = ar.group_centred(table.outcome, table.group)
+    return a[table.trajectory] * (table.turn < table.length[table.trajectory] / 2), state
+
+
+half = ar.credit(run.trajectories.group(0), ["first-half"]).table()
+for _, rows in half.groupby("trajectory"):
+    assert (rows["first-half"][rows["turn"] >= len(rows) / 2] == 0).all()
+"""
+
+
+@pytest.mark.slow
+def test_the_python_example_in_short(tmp_path: Path) -> None:
+    (tmp_path / "guess.py").write_text((EXAMPLES / "guess.py").read_text())
+    (tmp_path / "use.py").write_text(PROGRAM)
+    (tmp_path / "few.yaml").write_text("parts: [{env: Guess-v0, first: 16}]\nturn_tokens: 48\n")
+    done = subprocess.run(
+        [sys.executable, "use.py"], capture_output=True, text=True, timeout=280, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "on the same 16 tasks of few" in done.stdout

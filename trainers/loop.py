@@ -26,6 +26,7 @@ from agentrl.policies.load import load_model, locate
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.teacher import Teacher
+from agentrl.store.frames import Trajectories, Turns
 from agentrl.trainers import checkpoint, credit
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
@@ -53,6 +54,21 @@ class Run:
     @property
     def policy(self) -> str:
         return str(self.folder)
+
+    @property
+    def trajectories(self) -> Trajectories:
+        """What was played: a row a trajectory with ``.to_pandas()``, a group with ``.group(0)``."""
+        return Trajectories(self.folder)
+
+    @property
+    def turns(self) -> Turns:
+        """The same, a row a turn with ``.to_pandas()``."""
+        return Turns(self.folder)
+
+    def __str__(self) -> str:
+        if not self.before or not self.after:
+            return f"run {self.folder}"
+        return f"run {self.folder}: success {self.before['success']:.1%} -> {self.after['success']:.1%} on unseen tasks"
 
     @property
     def before(self) -> dict[str, Any] | None:
@@ -263,10 +279,10 @@ class Training:
 
     def _finish(self, before: dict[str, Any] | None, after: dict[str, Any] | None, stopped: str | None) -> Run:
         self.record.curve()
-        rate = ("success", "ci_low", "ci_high", "episodes")
+        rate = ("success", "ci_low", "ci_high", "episodes", "productivity")
         summary = {
-            "before": {key: before[key] for key in rate} if before else None,
-            "after": {key: after[key] for key in rate} if after else None,
+            "before": {key: before.get(key) for key in rate} if before else None,
+            "after": {key: after.get(key) for key in rate} if after else None,
             "wall_s": self.spent + time.perf_counter() - self.begin,
             "phases": self.phases,
             "seed": self.recipe.seed,

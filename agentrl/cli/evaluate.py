@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agentrl.errors import UserError
 
+if TYPE_CHECKING:
+    from agentrl.evaluation.report import Report
+
 
 def evaluate(
-    suite: Annotated[str, typer.Argument(help="Suite, or [FILE.py:]ENV[:SPLIT] (unseen by default).")],
+    suite: Annotated[
+        str | None, typer.Argument(help="Suite, or [FILE.py:]ENV[:SPLIT] (unseen by default). None: list the suites.")
+    ] = None,
     policy: Annotated[str, typer.Option(help="Bundled name, folder, run, hub name, expert, random, idle.")] = "small",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Attempts a task.")] = None,
     first: Annotated[int | None, typer.Option("--first", min=1, help="Only the first tasks.")] = None,
@@ -21,15 +25,19 @@ def evaluate(
     allow_train: Annotated[bool, typer.Option(help="Permit training ids.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Store episodes here; run again to resume.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown and nothing else.")] = False,
     plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
 ) -> None:
-    """Measure a policy's success, with 95% intervals, by task type.
+    """Measure a policy's success, with 95% intervals, by task type. Without a suite: list the suites.
 
     Examples:
 
         agentrl eval household-unseen --policy small
 
         agentrl eval household-unseen --policy runs/last -k 4 --json > a.json
+
+        agentrl eval household-unseen -k 8 -o results/small
 
         agentrl eval guess.py:Guess-v0:unseen --policy expert
     """
@@ -41,6 +49,10 @@ def evaluate(
 
     for path in plugin or ():
         plugins.load(path)
+    if suite is None:
+        return _suites()
+    if as_json + as_csv + as_markdown > 1:
+        raise UserError("choose one of --json, --csv and --markdown")
     errors = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
@@ -57,32 +69,56 @@ def evaluate(
             on_done=lambda trajectory, total: bar.update(task, advance=1, total=total),
         )
     if as_json:
-        print(json.dumps(report.plain()))
+        print(report.json())
+    elif as_csv:
+        print(report.csv(), end="")
+    elif as_markdown:
+        print(report.markdown(), end="")
     else:
         _show(report)
     if not report.overall.episodes:
         raise UserError(f"no episode could be used: {report.stops}")
 
 
-def _show(report: object) -> None:
+def _show(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from agentrl.evaluation.evaluate import Report
-
-    assert isinstance(report, Report)
-    table = Table(title=f"{report.policy} on {report.suite}")
-    for name in ("task type", "success", "95% interval", "episodes"):
-        table.add_column(name, justify="left" if name == "task type" else "right")
-    for name, rate in {**report.by_type, "all": report.overall}.items():
-        interval = f"{rate.ci_low:.1%} – {rate.ci_high:.1%}"
-        table.add_row(name, f"{rate.success:.1%}", interval, str(rate.episodes), style="bold" if name == "all" else "")
     console = Console()
-    console.print(table)
+    console.print(report)
+    if len(report.pass_at) > 1:
+        table = Table("k", "pass@k", "pass^k", box=None)
+        for k, mean in report.pass_at.items():
+            pair = (mean, report.pass_hat[k])
+            table.add_row(str(k), *(f"{m.mean:.1%} [{m.ci_low or 0:.1%}, {m.ci_high or 1:.1%}]" for m in pair))
+        console.print(table)
     stops = ", ".join(f"{name} {count}" for name, count in report.stops.items())
     console.print(
         f"{report.turns:.1f} turns and {report.tokens:.0f} sampled tokens an episode; ended by: {stops}",
         highlight=False,
     )
+    if report.productivity is not None:
+        calls, cost = report.measures["tool_calls"].mean, report.measures["cost"].mean
+        console.print(f"{calls:.2f} tool calls an episode, cost {cost:.3g}; {report.productivity:.3f} successes a call")
+    if report.calibration:
+        c = report.calibration
+        said = f"confidence {c.confidence:.2f} on average, stated {c.stated} times"
+        console.print(f"{said}: Brier {c.brier:.3f}, ECE {c.ece:.3f}", highlight=False)
     if report.failed:
         console.print(f"[red]{report.failed} episodes failed for reasons of infrastructure and are not counted[/red]")
+
+
+def _suites() -> None:
+    """The bundled suites with what reference policies reach."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from agentrl.evaluation import suites
+
+    table = Table("suite", "tasks", *suites.REFERENCES, "what", box=None)
+    for name, path in suites.bundled().items():
+        suite = suites.read(path)
+        scores = [f"{x:.1%}" if (x := suite.reference.get(policy)) is not None else "-" for policy in suites.REFERENCES]
+        size = sum(part.first or 0 for part in suite.parts)
+        table.add_row(name, str(size or "all"), *scores, suite.description)
+    Console().print(table)

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("agentrl.cli.replay:replay", "Take stored episodes again and say where they differ."),
     "train": ("agentrl.cli.train:train", "Train a policy by reinforcement learning."),
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),
+    "compare": ("agentrl.cli.compare:compare", "Compare two policies on the same tasks."),
     "tools": ("agentrl.cli.tools:app", "List and show the tools of agents, and try them."),
     "doctor": ("agentrl.cli.doctor:doctor", "Say what runs here, and whether a policy can be trained."),
     "export": ("agentrl.cli.export:export", "Write a policy as a transformers folder with a model card."),

@@ -13,6 +13,7 @@ from agentrl.envs import registry
 from agentrl.errors import UserError, unknown
 from agentrl.types import Task
 
+REFERENCES = ("random", "idle", "expert", "small")
 DEFAULT_TASKS = 256  # of a split that is longer
 
 
@@ -36,6 +37,7 @@ class Suite(BaseModel):
     attempts: int = Field(1, ge=1)
     temperature: float = Field(1.0, ge=0)
     turn_tokens: int = Field(256, ge=1)
+    reference: dict[str, float] = Field(default_factory=dict)  # success of the policies of REFERENCES
 
     def tasks(self) -> list[Task]:
         return [task for part in self.parts for task in _tasks(part)]
@@ -53,16 +55,21 @@ def load(name: str, *, allow_train: bool = False, kwargs: dict[str, Any] | None 
     """
     path = bundled().get(name) or Path(name)
     if path.suffix == ".yaml" and path.is_file():
-        try:
-            suite = Suite.model_validate({"name": path.stem, **yaml.safe_load(path.read_text())})
-        except (ValidationError, yaml.YAMLError, TypeError) as error:
-            raise UserError(f"{path} is no suite: {' '.join(str(error).split())[:300]}") from None
+        suite = read(path)
     else:
         suite = _of_environment(name, kwargs or {})
     for part in suite.parts:
         if part.split == "train" and not allow_train:
             raise UserError(f"{suite.name} evaluates on the training ids of {part.env}; --allow-train permits it")
     return suite
+
+
+def read(path: Path) -> Suite:
+    """The suite of a YAML file. Raises UserError where it is none."""
+    try:
+        return Suite.model_validate({"name": path.stem, **yaml.safe_load(path.read_text())})
+    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{path} is no suite: {' '.join(str(error).split())[:300]}") from None
 
 
 def _of_environment(name: str, kwargs: dict[str, Any]) -> Suite:

@@ -104,12 +104,18 @@ def _refuse_unknown_rewards(batch: Batch, methods: Plan) -> None:
                 raise UserError(f"{batch.source}: {error}")
 
 
-def _of_groups(source: Path, groups: Sequence[Group], anchor: str, ledger: Path) -> Batch:
+def batch_of(groups: Sequence[Group], anchor: str = "state_key") -> Batch:
+    """Groups in memory as a batch. Raises UserError where none of their trajectories can be used."""
+    return _of_groups("memory", groups, anchor)
+
+
+def _of_groups(source: Path | str, groups: Sequence[Group], anchor: str, ledger: Path | None = None) -> Batch:
+    stored = ledger if ledger is not None and ledger.exists() else None
     for group in groups:
         if not len(group):
             raise UserError(f"{source}: group {group.id!r} has no trajectories")
     try:
-        table = trained(ledger, groups, anchor) if ledger.exists() else TurnTable.from_groups(groups, anchor)
+        table = trained(stored, groups, anchor) if stored else TurnTable.from_groups(groups, anchor)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     if not len(table):
@@ -119,5 +125,5 @@ def _of_groups(source: Path, groups: Sequence[Group], anchor: str, ledger: Path)
         table,
         {group.id: [t.id for t in group] for group in groups},
         {t.id: [(text_of(turn.observation), action_of(turn)) for turn in t.turns] for g in groups for t in g},
-        ledger=ledger if ledger.exists() else None,
+        ledger=stored,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from agentrl.trainers.credit.choose import Chosen
 from agentrl.trainers.credit.gigpo import anchor_groups
 from agentrl.trainers.credit.registry import ALIASES
 from agentrl.trainers.credit.table import Floats, TurnTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,24 @@ class Explained:
             depth, t = waiting.pop()
             yield depth, t
             waiting += [(depth + 1, child) for child in reversed(below.get(t.id, []))]
+
+    def table(self) -> pd.DataFrame:
+        """A row a turn: trajectory, turn, saw, did, reward, alike, and a column for each of :attr:`columns`."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "trajectory": t.id,
+                "turn": turn.turn,
+                "saw": turn.observation,
+                "did": turn.action,
+                "reward": turn.reward,
+                "alike": turn.anchor_size,
+                **turn.gave,
+            }
+            for t in self.trajectories
+            for turn in t.turns
+        )
 
     def plain(self) -> dict[str, Any]:
         trajectories = [{**vars(t), "turns": [dict(vars(turn)) for turn in t.turns]} for t in self.trajectories]

@@ -1,0 +1,112 @@
+"""Evaluations that are stored, killed and gone on with; suites and what they refer to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import agentrl as ar
+from agentrl import store
+from agentrl.evaluation import suites
+
+GATED = """
+import os, time
+from pathlib import Path
+import agentrl as ar
+
+HERE = Path(__file__).parent
+
+@ar.register("Gated-v0", splits={"train": [99], "unseen": range(12)}, max_turns=2)
+class Gated(ar.ToolEnv):
+    '''Answers; the later tasks only when the gate is open.'''
+
+    def start(self, task, rng):
+        with (HERE / "started").open("a") as file:
+            file.write(f"{task}\\n")
+        self.task = task
+        return "?"
+
+    @ar.tool(final=True)
+    def answer(self) -> float:
+        '''Answer.'''
+        for _ in range(6000):
+            if self.task < 5 or (HERE / "gate").exists():
+                return 1.0
+            time.sleep(0.02)
+        raise TimeoutError
+
+    def expert(self):
+        return ar.ToolCall("answer")
+"""
+
+
+def test_nothing_that_was_stored_before_a_kill_is_played_again(tmp_path: Path) -> None:
+    (tmp_path / "gated.py").write_text(GATED)
+    command = [
+        sys.executable,
+        "-m",
+        "agentrl",
+        "eval",
+        "gated.py:Gated-v0",
+        "--policy",
+        "expert",
+        "-o",
+        "out",
+        "--json",
+    ]
+    env = {**os.environ, "PYTHONPATH": str(Path(ar.__file__).parents[1])}
+    first = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while len(list((tmp_path / "out" / "open").glob("*.parquet"))) < 5:
+            assert first.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+    (tmp_path / "gate").touch()
+    (tmp_path / "started").unlink()
+    second = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=200, check=False)
+    assert second.returncode == 0, second.stderr
+    assert sorted(map(int, (tmp_path / "started").read_text().split())) == [0, *range(5, 12)]  # 0: the pre-flight
+    report = json.loads(second.stdout)
+    assert report["episodes"] == 12
+    assert report["success"] == 1.0
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    assert sum(len(group) for group in store.read(tmp_path / "out")) == 12
+
+
+def test_more_attempts_go_on_from_fewer(tmp_path: Path) -> None:
+    name = "agentrl/KeyDoor-v0"
+    played: list[str] = []
+    ar.evaluate(name, "random", k=1, limit=6, out=tmp_path, on_done=lambda t, n: played.append(t.id))
+    both = ar.evaluate(name, "random", k=2, limit=6, out=tmp_path, on_done=lambda t, n: played.append(t.id))
+    assert len(played) == len(set(played)) == 12
+    alone = ar.evaluate(name, "random", k=2, limit=6)
+    assert [t.reward for t in both.trajectories] == [t.reward for t in alone.trajectories]
+    assert both.tasks == alone.tasks
+    with pytest.raises(ar.UserError, match="holds another evaluation"):
+        ar.evaluate(name, "idle", limit=6, out=tmp_path)
+
+
+def test_every_suite_has_references_that_hold() -> None:
+    for name, path in suites.bundled().items():
+        suite = suites.read(path)
+        assert suite.description, name
+        assert {"random", "idle", "expert"} <= set(suite.reference), name
+        assert set(suite.reference) <= set(suites.REFERENCES), name
+    found = ar.evaluate("keydoor-unseen", "random")
+    assert found.success == pytest.approx(suites.load("keydoor-unseen").reference["random"], abs=5e-4)
+
+
+def test_tasks_of_two_environments_with_the_same_ids_are_told_apart() -> None:
+    found = ar.evaluate("probes", "expert")
+    assert found.overall.episodes == len(found.tasks) == len({t.id for t in found.trajectories}) == 160
