@@ -14,7 +14,7 @@ INDEX_OF = {
     "person": "people", "company": "companies", "town": "places", "river": "places", "book": "books",
     "school": "schools",
 }  # fmt: skip
-SAID: dict[str, dict[str, tuple[str, str]]] = {
+SAID: dict[str, dict[str, tuple[str, ...]]] = {
     "person": {
         "born": ("$x was born in $v.", "The year of birth of $x is $v."),
         "birthplace": ("The family lived in $v then.", "$v is the birthplace.", "A child of $v."),
