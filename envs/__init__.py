@@ -44,4 +44,14 @@ register(
     entry_point="agentrl.envs.shop.env:Shop",
     splits="agentrl.envs.shop.tasks:splits",
     max_turns=15,
+    "agentrl/Office-v0",
+    entry_point="agentrl.envs.office.env:Office",
+    splits="agentrl.envs.office.env:splits",
+    max_turns=20,
+)
+register(
+    "agentrl/OfficeWithUser-v0",
+    entry_point="agentrl.envs.office.env:OfficeWithUser",
+    splits="agentrl.envs.office.env:splits",
+    max_turns=20,
 )
