@@ -191,7 +191,8 @@ class Office(ToolEnv):
         found = self.database.rows(query, value)
         if not found:
             raise ToolError(f"there is no {str(value)[:60]!r} here")
-        return found[0]
+        first: Row = found[0]
+        return first
 
     def _listed(self, query: str, wanted: str, without: tuple[str, ...] = ()) -> str:
         needed = set(words(wanted))
