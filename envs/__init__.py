@@ -44,6 +44,8 @@ register(
     entry_point="agentrl.envs.shop.env:Shop",
     splits="agentrl.envs.shop.tasks:splits",
     max_turns=15,
+)
+register(
     "agentrl/Office-v0",
     entry_point="agentrl.envs.office.env:Office",
     splits="agentrl.envs.office.env:splits",
