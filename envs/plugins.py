@@ -14,10 +14,12 @@ import logging
 import sys
 import tomllib
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from agentrl.errors import UserError
+from agentrl.errors import UserError, unknown
 
 GROUP = "agentrl.envs"
 _log = logging.getLogger(__name__)
@@ -43,6 +45,16 @@ def load(plugin: str | Path) -> ModuleType:
         except Exception as error:
             raise UserError(f"plugin {name!r}: {_said(error)}") from error
     return _loaded[name]
+
+
+def function(spec: str, what: str) -> Callable[..., Any]:
+    """What ``FILE.py:NAME`` names; the file is imported once. Raises UserError where it holds no such function."""
+    file, _, name = spec.rpartition(":")
+    module = load(file)
+    found: Any = getattr(module, name, None)
+    if not callable(found):
+        raise unknown(f"{what} of {file}:", name, [k for k, v in vars(module).items() if callable(v)])
+    return found  # type: ignore[no-any-return]
 
 
 def loaded() -> list[str]:

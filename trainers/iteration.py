@@ -139,7 +139,8 @@ class Iteration:
         if self.ahead is None:  # also those of continuations
             rollout.forget()
         sampled = copy.deepcopy(self.sampling.state) | {"asked": self._asked.get(iteration + 1, self.sampling.asked)}
-        return metrics, {"credit": dict(given.state), "sampling": sampled, "finished": [*self.finished.values()]}
+        finished = [*self.finished.values()]
+        return metrics, {"credit": dict(given.state), "sampling": sampled, "finished": finished, **self.scorers.state()}
 
     async def _rollouts(self, iteration: int) -> tuple[list[Group], list[Group]]:
         self._asked[iteration] = self.sampling.asked

@@ -165,6 +165,7 @@ class Training:
         learner = Learner(model, recipe.optim, recipe.loss, config.temperature, reference, teacher, critic, stale)
         copies = 5 + (reference is not None) + (teacher is not None)  # two of the weights, gradient, two moments
         copies += stale + 1 if stale else recipe.loss.old == "snapshot"
+        copies += 5 * (recipe.prime is not None) + 4 * (recipe.agentprm is not None)
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
         for line in (*learner.notes, *probe_template(tokenizer)):
             say(f"note: {line}")
@@ -195,6 +196,8 @@ class Training:
             teacher=Teacher() if sampling.labels else None,
         )
         scorers = Scorers(recipe, plan, learner, rollout, policy, self.observer)
+        if self.resumed is not None:
+            scorers.load(saved)
         step = Iteration(
             recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, scorers, demos
         )

@@ -98,6 +98,23 @@ class ContinuationConfig(_Part):
     k: int = Field(4, ge=1, description="continuations a turn")
 
 
+class PrimeConfig(_Part):
+    """An implicit process reward model: gives ``token_rewards`` to estimators that need them."""
+
+    lr: float = Field(1e-6, gt=0, description="its learning rate, as published; small policies want more")
+    beta: float = Field(0.05, gt=0, description="chance of success = sigmoid(beta x sum of its rewards)")
+    grad_clip: float = Field(10.0, gt=0)
+
+
+class AgentPRMConfig(_Part):
+    """A model of action values: gives ``score:action_value`` to methods that need it."""
+
+    lr: float = Field(1e-5, gt=0, description="its learning rate; small policies want more")
+    gamma: float = Field(1.0, ge=0, le=1, description="discount of what it learns, from the start of an episode")
+    epochs: int = Field(1, ge=1, description="its optimiser steps an iteration")
+    grad_clip: float = Field(1.0, gt=0)
+
+
 class Recipe(_Part):
     name: str = "default"
     env: str = Field("", description="[FILE.py:]ID[:SPLIT]; without a split: train")
@@ -113,6 +130,11 @@ class Recipe(_Part):
     )
     value: ValueConfig | None = Field(None, description="a value head, for gae and gae-token; {} takes the defaults")
     mc_value: ContinuationConfig | None = Field(None, description="continuations, for mc-value; {} takes the defaults")
+    prime: PrimeConfig | None = Field(None, description="a process reward model, for prime; {} takes the defaults")
+    agentprm: AgentPRMConfig | None = Field(
+        None, description="a model of action values, for agentprm; {} takes the defaults"
+    )
+    judge: str | None = Field(None, description="FILE.py:FUNCTION that compares two trajectories, for arena")
     loss: LossConfig = LossConfig()
     demos: str | None = Field(None, description="stored episodes that are learnt beside the policy's own")
     demo_share: float = Field(0.2, gt=0, lt=1, description="of an iteration's samples that are demonstrations")

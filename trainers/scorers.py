@@ -1,8 +1,8 @@
-"""What gives the columns that credit needs and episodes alone do not hold: the critic, and continuations."""
+"""What gives the columns that credit needs and episodes do not hold: critic, reward model, continuations, judge."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,31 @@ from agentrl.errors import UserError
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout
 from agentrl.seeds import derive
+from agentrl.trainers.action_values import ActionValues
 from agentrl.trainers.continuations import continued
 from agentrl.trainers.credit import Plan, TurnTable
+from agentrl.trainers.implicit import ImplicitReward
+from agentrl.trainers.judge import Judge
 from agentrl.trainers.progress import Observer
 from agentrl.trainers.recipe import Recipe
 from agentrl.trainers.update import Learner
 from agentrl.trainers.values import Critic, asked_next, scored, spoken
 from agentrl.types import Trajectory
 
-GIVERS = {"values": "value", "token_values": "value", "mc_values": "mc_value"}  # column -> key of the recipe
+GIVERS = {  # column -> key of the recipe
+    "values": "value",
+    "token_values": "value",
+    "mc_values": "mc_value",
+    "token_rewards": "prime",
+    "score:action_value": "agentprm",
+    "score:arena": "judge",
+}
+_FOR = {  # key of the recipe -> what it gives, and who asks for that
+    "mc_value": ("mc_values", "mc-value in credit"),
+    "prime": ("token_rewards", "prime in credit"),
+    "agentprm": ("score:action_value", "agentprm in rewards"),
+    "judge": ("score:arena", "arena in rewards"),
+}
 
 
 def check_scorers(plan: Plan, recipe: Recipe) -> None:
@@ -27,9 +43,13 @@ def check_scorers(plan: Plan, recipe: Recipe) -> None:
         for column in method.needs:
             giver = GIVERS.get(column)
             if giver and getattr(recipe, giver) is None:
-                raise UserError(f"credit {label} needs {column}, which nothing in the recipe gives: set {giver}={{}}")
-    if recipe.mc_value and "mc_values" not in plan.needs:
-        raise UserError("mc_value: no method in credit asks for continuations; name mc-value")
+                value = "FILE.py:FUNCTION" if giver == "judge" else "{}"
+                raise UserError(
+                    f"credit {label} needs {column}, which nothing in the recipe gives: set {giver}={value}"
+                )
+    for key, (column, name) in _FOR.items():
+        if getattr(recipe, key) and column not in plan.needs:
+            raise UserError(f"{key}: no method asks for what it gives; name {name}")
     if recipe.value and plan.teacher is None:
         raise UserError("value: no estimator in credit says what values should have been; name gae or gae-token")
 
@@ -45,16 +65,44 @@ class Scorers:
     policy: TransformersPolicy
     observer: Observer
 
+    def __post_init__(self) -> None:
+        recipe, model = self.recipe, self.learner.model
+        self.judge = Judge(recipe.judge) if recipe.judge else None
+        self.models: dict[str, ImplicitReward | ActionValues] = {}  # of their own, by key of the recipe
+        if recipe.prime:
+            self.models["prime"] = ImplicitReward(recipe.prime, model)
+        if recipe.agentprm:
+            self.models["agentprm"] = ActionValues(recipe.agentprm, model)
+
     def fill(
         self, table: TurnTable, played: Sequence[Trajectory], iteration: int
-    ) -> tuple[TurnTable, dict[str, dict[str, float]]]:
+    ) -> tuple[TurnTable, dict[str, dict[str, Any]]]:
         """The table with their columns, and metrics by name. ``played``: its trajectories, in its order."""
-        metrics: dict[str, dict[str, float]] = {}
+        metrics: dict[str, dict[str, Any]] = {}
         if self.learner.critic:
             table = self._expected(self.learner.critic, table, played)
+        for name, model in self.models.items():
+            self.observer.phase(name, 0)
+            samples = spoken(played, table.start.tolist())
+            table, metrics[name] = model.score(table, samples, self.learner.batcher, self.learner.optim.positions)
         if self.recipe.mc_value:
             table, metrics["continuations"] = self._continued(self.recipe.mc_value.k, table, played, iteration)
+        if self.judge:
+            self.observer.phase("judge", 0)
+            table, metrics["judge"] = self.judge.ranked(table, played)
+            if error := metrics["judge"].pop("first_error", ""):
+                self.observer.note(f"judge: {metrics['judge']['failed']} matches failed and count as ties ({error})")
         return table, metrics
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside the learner's."""
+        return {name: model.state() for name, model in self.models.items()}
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """What :meth:`state` gave, among other things; nothing of it in the checkpoint that a run begins with."""
+        for name, model in self.models.items():
+            if name in saved:
+                model.load(saved[name])
 
     def _expected(self, critic: Critic, table: TurnTable, played: Sequence[Trajectory]) -> TurnTable:
         learner, window = self.learner, self.policy.window

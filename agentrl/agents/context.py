@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from agentrl.envs import plugins
 from agentrl.errors import UserError
@@ -44,11 +43,7 @@ def rule_of(context: Context) -> Rule | None:
         return summary
     if isinstance(context, int):
         return partial(window, context)
-    file, _, name = context.rpartition(":")
-    found: Any = getattr(plugins.load(file), name, None)
-    if not callable(found):
-        raise UserError(f"agent.context: {file} has no function {name}")
-    return partial(_checked, context, found)
+    return partial(_checked, context, plugins.function(context, "context rule"))
 
 
 def window(k: int, messages: list[Message]) -> list[Message]:

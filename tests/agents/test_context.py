@@ -87,7 +87,7 @@ def test_a_rule_of_ones_own(tmp_path):
     assert "go" not in prompts[1].split("see 0")[1]
     with pytest.raises(UserError, match="must return a list of messages"):
         played(f"{file}:wrong", ["go", "look"])
-    with pytest.raises(UserError, match="no function other"):
+    with pytest.raises(UserError, match=r"unknown context rule of .*mine.py: 'other'"):
         rule_of(f"{file}:other")
 
 

@@ -142,7 +142,7 @@ def test_a_run_and_its_resume(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         (["mc_value=null"], r"credit mc-value needs mc_values, which nothing in the recipe gives: set mc_value=\{\}"),
-        (["credit=[grpo]"], "mc_value: no method in credit asks for continuations; name mc-value"),
+        (["credit=[grpo]"], "mc_value: no method asks for what it gives; name mc-value in credit"),
     ],
 )
 def test_recipes_that_cannot_work_are_refused(changes: list[str], message: str, tmp_path: Path) -> None:

@@ -33,14 +33,9 @@ def anchor_key(anchor: Anchor) -> Callable[[Turn], Hashable]:
         return lambda turn: text_of(turn.observation)
     if anchor == "privileged":
         return _privileged
-    path, colon, name = anchor.rpartition(":")
-    if not colon or not path.endswith(".py"):
+    if not anchor.rpartition(":")[0].endswith(".py"):
         raise unknown("anchor", anchor, ANCHORS)
-    module = plugins.load(path)
-    function: Any = getattr(module, name, None)
-    if not callable(function):
-        raise unknown(f"anchor function of {path}:", name, [k for k, v in vars(module).items() if callable(v)])
-    return _checked(function, anchor)
+    return _checked(plugins.function(anchor, "anchor function"), anchor)
 
 
 def anchors_of(trajectories: Sequence[Trajectory], anchor: Anchor) -> list[Hashable]:

@@ -11,7 +11,7 @@ import numpy as np
 from agentrl.errors import UserError
 from agentrl.trainers.credit.diagnostics import diagnose
 from agentrl.trainers.credit.registry import Bound, bind
-from agentrl.trainers.credit.table import Floats, Ints, TurnTable
+from agentrl.trainers.credit.table import PER_TOKEN, Floats, Ints, TurnTable
 from agentrl.trainers.options import Spec
 
 State = dict[str, Any]
@@ -173,8 +173,8 @@ def _require(table: TurnTable, method: Bound) -> None:
             raise UserError(f"{method.plugin.id} needs rewards by name, and the table has none")
         if name in ("rewards", "parent"):  # -1 is a trajectory without a parent
             continue
-        if name == "token_values":
-            column = _first_token(table)
+        if name in PER_TOKEN:
+            column = _of_turns(table, column)
         missing = np.isnan(column) if column.dtype == np.float64 else column < 0 if column.dtype == np.int64 else None
         if missing is not None and missing.any():
             row = int(missing.argmax())
@@ -189,10 +189,10 @@ def _require_score(table: TurnTable, method: Bound, name: str) -> None:
         raise UserError(f"{method.plugin.id} needs the score {name!r} of each turn, and {where} has none")
 
 
-def _first_token(table: TurnTable) -> Floats:
-    """[N] a value of each turn's tokens, nan where one of them has none or there are none."""
-    known = np.zeros(len(table)) if not len(table.token_values) else _means(table.token_values, table)
-    return np.where((table.tokens > 0) & (len(table.token_values) > 0), known, np.nan)
+def _of_turns(table: TurnTable, column: Floats) -> Floats:
+    """[N] the mean of each turn's tokens, nan where one of them has none or there are none."""
+    known = np.zeros(len(table)) if not len(column) else _means(column, table)
+    return np.where((table.tokens > 0) & (len(column) > 0), known, np.nan)
 
 
 _PLAIN = {
@@ -203,6 +203,7 @@ _PLAIN = {
     "cost": "what its tools cost",
     "values": "the values of a critic",
     "token_values": "a critic's value of each sampled token",
+    "token_rewards": "a process reward of each sampled token",
     "mc_values": "the values of continuations",
     "last_value": "the value after an episode that was cut short (bootstrap=false counts the cut as an end)",
 }

@@ -106,6 +106,8 @@ OPS: dict[str, Callable[..., Any]] = {
     "iterresearch": cases_turns.iterresearch,
     "memact": cases_turns.memact,
     "aspo": cases_turns.aspo,
+    "arena_tournament": cases_turns.arena_tournament,
+    "agentprm_targets": cases_turns.agentprm_targets,
     "ppo_agg": ppo_agg,
     "aepo_tokens": aepo_tokens,
 }

@@ -80,6 +80,7 @@ def assign_lines(
     rows = [table.rows(line["id"]) for line in trajectories]
     return {
         "advantages": [given.advantages[at].tolist() for at in rows],
+        "token_advantages": [[part.tolist() for part in given.tokens_of(line["id"])] for line in trajectories],
         "reward": [given.table.reward[at].tolist() for at in rows],
         "outcome": [float(given.table.outcome[given.table.trajectory[at.start]]) for at in rows],
         "parts": {name: [part[at].tolist() for at in rows] for name, part in given.parts.items()},

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from agentrl.trainers.credit.agentprm import targets
+from agentrl.trainers.credit.arena import tournament
 from agentrl.trainers.credit.assign import assign
 from agentrl.trainers.credit.cases_tables import in_order
 from agentrl.trainers.credit.gae import token_returns, turn_returns
+from agentrl.trainers.credit.jsonl import table_of
 from agentrl.trainers.credit.registry import bind
 from agentrl.trainers.credit.table import Floats, TurnTable
 
@@ -100,6 +103,16 @@ def aspo(
     method = bind({"aspo": options}, ["modulator"])[0]
     changed, _ = method(table, np.array(adv, np.float64)[table.trajectory], None)
     return _by_trajectory(table, changed)
+
+
+def arena_tournament(points: list[list[float]]) -> list[float]:
+    """``points[i][j]``: what i gets against j."""
+    return tournament(len(points), lambda pairs: [(points[i][j], points[j][i]) for i, j in pairs])
+
+
+def agentprm_targets(trajectories: list[dict[str, Any]], gamma: float = 1.0) -> list[list[float]]:
+    table = table_of(trajectories)
+    return _by_trajectory(table, targets(table, gamma))
 
 
 def _by_trajectory(table: TurnTable, values: Floats) -> list[list[float]]:

@@ -7,8 +7,8 @@
 Further keys of a line: ``task`` (else the group), ``ended`` (terminated | truncated | failed), ``branch_token``,
 ``rewards`` (name -> total), ``last_value`` (of the state after the last step, where the episode was truncated). Of a
 step: ``next_state``, ``cost``, ``logprobs``, ``values`` (a critic's: a number for the state before the step, or one for
-each token), ``mc_value``, ``scores`` (name -> number), and, for methods of your own to come, ``tool``. ``parent`` and
-``branch_turn`` may be left out, and ``entropies`` and the like where no method needs them.
+each token), ``token_rewards``, ``mc_value``, ``scores`` (name -> number), and, for methods of your own to come,
+``tool``. ``parent`` and ``branch_turn`` may be left out, and ``entropies`` and the like where no method needs them.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Step(BaseModel):
     entropies: list[Annotated[float, Field(ge=0)]] | None = None
     next_state: Name | None = None
     values: float | list[float] | None = None
+    token_rewards: list[float] | None = None
     mc_value: float | None = None
     logprobs: list[float] | None = None
     cost: float | None = None
@@ -125,7 +126,7 @@ def _line(raw: Any, at: str) -> Line:
     if not line.steps and line.ended != "failed":
         raise UserError(f"{at}: trajectory {line.id!r} has no steps")
     for turn, step in enumerate(line.steps):
-        for name in ("entropies", "logprobs", "values"):
+        for name in ("entropies", "logprobs", "values", "token_rewards"):
             values = getattr(step, name)
             if isinstance(values, list) and values and len(values) != step.tokens:
                 raise UserError(
@@ -231,6 +232,7 @@ def _table(found: Sequence[Line], path: str) -> TurnTable:
         scores={name: [(step.scores or {}).get(name, np.nan) for step in steps] for name in names},
         values=[_first(step.values) for step in steps],
         token_values=[step.values if isinstance(step.values, list) else [np.nan] * step.tokens for step in steps],
+        token_rewards=[step.token_rewards or [np.nan] * step.tokens for step in steps],
         mc_values=[np.nan if step.mc_value is None else step.mc_value for step in steps],
         last_value=last,
         excluded=excluded,

@@ -2,9 +2,9 @@
 
 Columns: ``trajectory``, ``turn``; ``advantage``; ``token_advantages`` of its sampled tokens, null where credit was
 given by turn; ``parts``: the weighted share of each estimator by name; ``reward``, ``penalty`` and ``outcome`` (the
-trajectory's) after the transforms; what scorers gave: ``values``, ``token_values``, ``mc_values``, ``mc_error``,
-``last_value`` (the trajectory's). All numbers are float64, as they were given. Trajectories that were left out have no
-rows.
+trajectory's) after the transforms; what scorers gave: ``values``, ``token_values``, ``token_rewards``, ``mc_values``,
+``mc_error``, ``last_value`` (the trajectory's); ``scores`` by name. All numbers are float64, as they were given.
+Trajectories that were left out have no rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 from agentrl import store
 from agentrl.errors import UserError
 from agentrl.trainers.credit.assign import Credit
-from agentrl.trainers.credit.table import Anchor, Floats, TurnTable
+from agentrl.trainers.credit.table import PER_TOKEN, Anchor, Floats, TurnTable
 from agentrl.types import Group
 
 _TOKENS = pa.list_(pa.float64())
@@ -36,9 +36,11 @@ SCHEMA = pa.schema(
         "outcome": pa.float64(),
         "values": pa.float64(),
         "token_values": _TOKENS,
+        "token_rewards": _TOKENS,
         "mc_values": pa.float64(),
         "mc_error": pa.float64(),
         "last_value": pa.float64(),
+        "scores": pa.map_(pa.string(), pa.float64()),
     }
 )
 _OF_TURNS = ("values", "mc_values", "mc_error")
@@ -48,6 +50,7 @@ def write(folder: Path, name: str, credit: Credit) -> Path:
     """Write ``folder/name.parquet``, whole or not at all, and return its path."""
     table = credit.table
     named = {label: share.tolist() for label, share in credit.parts.items()}
+    scores = {name: column.tolist() for name, column in table.scores.items()}
     columns = {
         "trajectory": [table.ids[k] for k in table.trajectory],
         "turn": table.turn,
@@ -58,8 +61,9 @@ def write(folder: Path, name: str, credit: Credit) -> Path:
         "penalty": table.penalty,
         "outcome": table.outcome[table.trajectory],
         **{column: getattr(table, column) for column in _OF_TURNS},
-        "token_values": _by_turn(table.token_values if len(table.token_values) else None, table),
+        **{name: _by_turn(getattr(table, name), table) for name in PER_TOKEN},
         "last_value": table.last_value[table.trajectory],
+        "scores": [[(name, column[i]) for name, column in scores.items()] for i in range(len(table))],
     }
     arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA]
     return store.write_table(folder / f"{name}.parquet", pa.Table.from_arrays(arrays, schema=SCHEMA))
@@ -103,17 +107,20 @@ def _load(path: Path, table: TurnTable) -> Any:
 
 def _scored(found: Any, table: TurnTable) -> TurnTable:
     columns: dict[str, Any] = {name: found[name].to_numpy() for name in _OF_TURNS}
-    tokens = _flat(found["token_values"])
+    for name in PER_TOKEN:
+        column = _flat(found[name])
+        columns[name] = np.zeros(0) if column is None else column
+    rows = [dict(row) for row in found["scores"].to_pylist()]
     return replace(
         table,
         **columns,
-        token_values=np.zeros(0) if tokens is None else tokens,
         last_value=found["last_value"].to_numpy()[table.start],
+        scores={name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())},
     )
 
 
 def _by_turn(values: Floats | None, table: TurnTable) -> list[Any]:
-    if values is None:
+    if values is None or not len(values):
         return [None] * len(table)
     return np.split(values, np.cumsum(table.tokens)[:-1])
 

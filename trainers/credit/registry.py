@@ -33,7 +33,9 @@ _NONE: Mapping[str, str] = {}
 # id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {
     "transform": {
+        "agentprm": "agentrl.trainers.credit.agentprm:agentprm",
         "alp": "agentrl.trainers.credit.alp:alp",
+        "arena": "agentrl.trainers.credit.arena:arena",
         "brier": "agentrl.trainers.credit.brier:brier",
         "carr": "agentrl.trainers.credit.carr:carr",
         "invalid-penalty": "agentrl.trainers.credit.invalid_penalty:invalid_penalty",
@@ -60,8 +62,10 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "mc-grpo": "agentrl.trainers.credit.mc_grpo:mc_grpo",
         "mc-value": "agentrl.trainers.credit.mc_value:mc_value",
         "memact": "agentrl.trainers.credit.memact:memact",
+        "prime": "agentrl.trainers.credit.prime:prime",
         "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",
+        "riskpo": "agentrl.trainers.credit.riskpo:riskpo",
         "rloo": "agentrl.trainers.credit.rloo:rloo",
         "salt": "agentrl.trainers.credit.salt:salt",
         "spo": "agentrl.trainers.credit.spo:spo",

@@ -81,6 +81,7 @@ class TurnTable:
 
     # [T] what a critic expects before each sampled token; empty where that is not known
     token_values: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))
+    token_rewards: Floats = dataclasses.field(default_factory=lambda: np.zeros(0))  # [T] of a process reward model
     rewards: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name, totals [M]
     scores: Mapping[str, Floats] = dataclasses.field(default_factory=dict)  # by name [N]; see scores.py
     texts: tuple[str, ...] = ()  # distinct observations
@@ -93,7 +94,8 @@ class TurnTable:
             self._freeze(name, dtype, len(self.trajectory))
         for name, dtype in _PER_TRAJECTORY.items():
             self._freeze(name, dtype, len(self.ids))
-        self._freeze("token_values", np.float64, len(self.token_turn) if len(self.token_values) else 0)
+        for name in PER_TOKEN:
+            self._freeze(name, np.float64, len(self.token_turn) if len(getattr(self, name)) else 0)
         object.__setattr__(self, "rewards", {name: _frozen(name, r, len(self.ids)) for name, r in self.rewards.items()})
         object.__setattr__(self, "scores", {name: _frozen(name, s, len(self)) for name, s in self.scores.items()})
         for name in ("reward", "penalty"):
@@ -208,6 +210,7 @@ class TurnTable:
         observation: Sequence[str] | None = None,
         last_value: Sequence[float] | None = None,
         token_values: Sequence[Sequence[float]] | None = None,
+        token_rewards: Sequence[Sequence[float]] | None = None,
         excluded: Mapping[str, str] | None = None,
         privileged: bool = False,
         **columns: Any,
@@ -217,9 +220,9 @@ class TurnTable:
         Turns lie trajectory after trajectory, in time order. Left out: ``outcome`` is the sum of rewards, ``success``
         a positive outcome, ``task`` the group, ``next_anchor`` the anchor of the turn after; ``parent`` holds ids,
         ``rewards`` one [M] a name; ``scores`` one [N] a name; ``last_value`` is 0 where an episode came to an end;
-        ``token_values`` holds one sequence a turn; ``columns`` are the other ones of turns. Raises UserError for a
-        reward or outcome that is nan, infinite or beyond :data:`LARGEST` (naming trajectory and turn), a trajectory id
-        that occurs twice, a trajectory without turns and a parent that cannot be one.
+        ``token_values`` and ``token_rewards`` hold one sequence a turn; ``columns`` are the other ones of turns.
+        Raises UserError for a reward or outcome that is nan, infinite or beyond :data:`LARGEST` (naming trajectory and
+        turn), a trajectory id that occurs twice, a trajectory without turns and a parent that cannot be one.
         """
         m, lengths = len(ids), np.asarray(length, np.int64)
         reject_duplicates(ids)
@@ -270,7 +273,8 @@ class TurnTable:
             branch_turn=shared,
             branch_token=np.asarray(branch_token if branch_token is not None else [0] * m, np.int64)[order],
             last_value=after_end(stops) if last_value is None else np.asarray(last_value, np.float64)[order],
-            token_values=np.concatenate([np.zeros(0), *((token_values[i] for i in row) if token_values else ())]),
+            token_values=_joined(token_values, row),
+            token_rewards=_joined(token_rewards, row),
             ids=tuple(ids[k] for k in order),
             rewards={name: np.asarray(values, np.float64)[order] for name, values in (rewards or {}).items()},
             scores={name: np.asarray(values, np.float64)[row] for name, values in (scores or {}).items()},
@@ -331,7 +335,8 @@ _PER_TRAJECTORY: dict[str, type] = {
     "branch_token": np.int64,
     "last_value": np.float64,
 }
-COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, "token_values", "rewards")
+PER_TOKEN = ("token_values", "token_rewards")
+COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, *PER_TOKEN, "rewards")
 _DEFAULTS: dict[str, Any] = {
     "penalty": 0.0,
     "valid": True,
@@ -345,6 +350,10 @@ _DEFAULTS: dict[str, Any] = {
     "mc_values": np.nan,
     "mc_error": np.nan,
 }
+
+
+def _joined(parts: Sequence[Sequence[float]] | None, row: Ints) -> Floats:
+    return np.concatenate([np.zeros(0), *(parts[i] for i in row)]) if parts else np.zeros(0)
 
 
 def _frozen(name: str, values: npt.ArrayLike, length: int, dtype: type = np.float64) -> npt.NDArray[Any]:

@@ -62,7 +62,7 @@ def test_the_output_is_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_the_example_runs_and_its_case_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
-    code = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL).group(1)
+    [code] = [part for part in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "late" in part]
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     exec(compile(code, str(PAGE), "exec"), {"__name__": "late"})
     table = TurnTable.from_arrays(ids=["a", "b"], group=["g", "g"], length=[2, 1], reward=[0, 1, 0])

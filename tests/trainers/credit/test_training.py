@@ -58,13 +58,18 @@ SAME_AS_GRPO = {
 
 BRANCHES = ("rollout.brancher={arpo: {base: 1.0}}",)
 SUCCESS = ("limits.turns=16", "rollout.temperature=0.5")  # six turns at temperature 1 may see none
+JUDGE = Path(__file__).parent / "judge.py"
 NEEDS: dict[str, tuple[str, ...]] = {
+    "agentprm": ("agentprm={lr: 0.001}",),
+    "arena": (f"judge={JUDGE}:shorter",),
     "carr": SUCCESS,
     "gae": ("value={lr: 0.01}",),
     "gae-token": ("value={lr: 0.01}",),
     "graphgpo": SUCCESS,
     "graphgpo-step": SUCCESS,
     "mc-value": ("mc_value.k=2",),
+    "prime": ("prime={lr: 0.001}",),
+    "riskpo": SUCCESS,
     "spo": SUCCESS,
     "tree-hard": BRANCHES,
     "tree-soft": BRANCHES,
