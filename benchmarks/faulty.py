@@ -90,6 +90,8 @@ class Faulty(ar.Env):
         if self.fault == "hang_step":
             time.sleep(1000)
         if self.fault == "late":  # and answers after all
+            if self.threads:
+                self.closing = None  # it is given up: nobody waits for what its close does
             time.sleep(1.5 * self.seconds)
         if self.fault == "crash":
             os._exit(7)

@@ -22,7 +22,7 @@ from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.meter import Meter
-from agentrl.trainers.metrics import branch_metrics, episode_metrics, lag_metrics
+from agentrl.trainers.metrics import branch_metrics, environment_metrics, episode_metrics, lag_metrics
 from agentrl.trainers.progress import Observer, Phases
 from agentrl.trainers.recipe import Recipe, RolloutConfig
 from agentrl.trainers.record import Record
@@ -110,6 +110,7 @@ class Iteration:
             "iteration": iteration,
             "episodes": self.sampling.episodes,
             **episode_metrics(played),
+            "environments": environment_metrics([*made, *dropped]),
             "segments_per_episode": segments / len(ordered),
             "seconds": time.perf_counter() - begin,
             "tokens_per_second": counters.sampled_tokens / max(1e-9, spent.seconds),

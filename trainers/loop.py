@@ -121,7 +121,8 @@ class Training:
         plan = credit.plan(recipe.rewards, recipe.credit)  # names and options are wrong before anything is loaded
         credit.anchor_key(recipe.anchor)
         check_scorers(plan, recipe)
-        sampling = Sampling.of(recipe.rollout, recipe.seed)
+        weights, tasks = self._tasks()
+        sampling = Sampling.of(recipe.rollout, recipe.seed, weights)
         if recipe.mc_value and recipe.rollout.staleness:
             raise UserError("mc_value plays on from what was played last, so it needs rollout.staleness=0")
         goes_back = sampling.branches or recipe.mc_value is not None  # to earlier states of the environment
@@ -130,16 +131,13 @@ class Training:
             raise UserError("the loss learns from demonstrations: set demos to a folder of stored episodes")
         if "teacher" in needs and recipe.loss.teacher is None:
             raise UserError("the loss follows a teacher: set loss.teacher to a policy")
-        tasks = self._tasks()
-        suite = (
-            suites.load(recipe.suite or f"{registry.resolve(recipe.env).spec.id}:unseen", kwargs=recipe.kwargs)
-            if recipe.evaluate
-            else None
-        )
+        suite = self._suite() if recipe.evaluate else None
         with self.phases("preflight"):
             offers = functools.partial(credit.refuse_what_lacks, plan=plan, anchor=recipe.anchor)
-            seconds = asyncio.run(preflight(tasks[0], branches=goes_back, check=offers))
-        say(f"environment {tasks[0].env}: {len(tasks)} training tasks, first reset {1000 * seconds:.1f} ms")
+            for env in weights:
+                own = [task for task in tasks if task.env == env]
+                seconds = asyncio.run(preflight(own[0], branches=goes_back, check=offers))
+                say(f"environment {env}: {len(own)} training tasks, first reset {1000 * seconds:.1f} ms")
         if recipe.anchor == "privileged":
             say("note: anchors are privileged: credit compares states by what no agent could know")
         if self.resumed is None:
@@ -240,14 +238,32 @@ class Training:
 
     # -- around the iterations ------------------------------------------------------------------------------------
 
-    def _tasks(self) -> list[Task]:
-        recipe = self.recipe
-        if not recipe.env:
+    def _tasks(self) -> tuple[dict[str, float], list[Task]]:
+        """Environment ids with their weights, and the tasks of all of them."""
+        if not self.recipe.envs:
             raise UserError("the recipe names no environment: set env")
-        found = registry.resolve(recipe.env)
-        ids = registry.split(found.spec, found.split or "train", recipe.kwargs)
-        kwargs = tuple(sorted(recipe.kwargs.items()))
-        return [Task(found.spec.id, id, kwargs) for id in ids]
+        weights: dict[str, float] = {}
+        tasks: list[Task] = []
+        for name, share in self.recipe.envs.items():
+            found = registry.resolve(name)
+            if found.spec.id in weights:
+                raise UserError(
+                    f"env names {found.spec.id} twice: groups of one environment come from one list of tasks"
+                )
+            weights[found.spec.id] = share.weight
+            kwargs = tuple(sorted(share.kwargs.items()))
+            ids = registry.split(found.spec, found.split or "train", share.kwargs)
+            tasks += [Task(found.spec.id, id, kwargs) for id in ids]
+        return weights, tasks
+
+    def _suite(self) -> suites.Suite:
+        """What is measured before and after: the suite of the recipe, or all that is unseen of its environments."""
+        if self.recipe.suite:
+            return suites.load(self.recipe.suite, kwargs=self.recipe.kwargs)
+        envs = self.recipe.envs.items()
+        return suites.joined(
+            [suites.load(f"{registry.resolve(name).spec.id}:unseen", kwargs=share.kwargs) for name, share in envs]
+        )
 
     def _agent(self, where: Path | str) -> AgentConfig:
         taught = load_agent(where)

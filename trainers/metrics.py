@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agentrl.trainers.batching import Sample
-from agentrl.types import Trajectory
+from agentrl.types import Group, Trajectory
 
 
 def episode_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
@@ -26,6 +26,20 @@ def episode_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
         "success_by_type": _by_type(whole),
         "stops": dict(sorted(Counter(t.stop.value for t in played).items())),
     }
+
+
+def environment_metrics(groups: Sequence[Group]) -> dict[str, dict[str, float]]:
+    """Of each environment, where there are several."""
+    played: dict[str, list[Group]] = {}
+    for group in groups:
+        played.setdefault(group.task.env, []).append(group)
+    found = {}
+    for env, own in sorted(played.items()) if len(played) > 1 else ():
+        episodes = [t for group in own for t in group]
+        told = episode_metrics(episodes) if any(t.trusted for t in episodes) else {}
+        shown = ("success", "return", "turns", "tokens_per_turn", "invalid_share")
+        found[env] = {"groups": len(own), "episodes": len(episodes)} | {k: told[k] for k in shown if k in told}
+    return found
 
 
 def lag_metrics(samples: Sequence[Sample]) -> dict[str, float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from agentrl.agents.chat import AgentConfig
 from agentrl.errors import UserError, unknown
@@ -17,6 +17,25 @@ from agentrl.rollout.limits import Limits
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+
+class EnvShare(_Part):
+    """One environment of several. A number alone is its weight."""
+
+    weight: float = Field(1.0, gt=0, description="share of the groups, beside the weights of the others")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of the environment")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weight(cls, given: Any) -> Any:
+        return {"weight": given} if isinstance(given, int | float) else given
+
+
+# An environment by name, or several by weight.
+Envs = Annotated[
+    Annotated[str, Tag("name")] | Annotated[dict[str, EnvShare], Tag("mixture")],
+    Discriminator(lambda given: "mixture" if isinstance(given, dict) else "name"),
+]
 
 
 class PolicyConfig(_Part):
@@ -117,7 +136,7 @@ class AgentPRMConfig(_Part):
 
 class Recipe(_Part):
     name: str = "default"
-    env: str = Field("", description="[FILE.py:]ID[:SPLIT]; without a split: train")
+    env: Envs = Field("", description="[FILE.py:]ID[:SPLIT], without a split: train; or several, {NAME: WEIGHT, ...}")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="arguments of the environment")
     policy: PolicyConfig = PolicyConfig()
     agent: AgentConfig | None = Field(None, description="how the policy talks; none: as it was taught, else defaults")
@@ -148,6 +167,19 @@ class Recipe(_Part):
     threads: int | None = Field(None, ge=1, description="torch threads; none: one a core")
     seed: int = 0
     plugins: list[str] = Field(default_factory=list, description="files or packages to import")
+
+    @property
+    def envs(self) -> dict[str, EnvShare]:
+        """Environments by name, with weights and arguments."""
+        if isinstance(self.env, dict):
+            return self.env
+        return {self.env: EnvShare(kwargs=self.kwargs)} if self.env else {}
+
+    @model_validator(mode="after")
+    def _arguments_of_one(self) -> Recipe:
+        if isinstance(self.env, dict) and self.kwargs:
+            raise ValueError("kwargs are of one environment; of several, env: {NAME: {weight: 1, kwargs: {...}}}")
+        return self
 
 
 def bundled() -> dict[str, Path]:
@@ -181,21 +213,29 @@ def validate(data: dict[str, Any], where: str) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        keys = [str(k) for k in first["loc"]]
+        keys = [str(k) for k in first["loc"] if k != "mixture"]
         if first["type"] == "extra_forbidden":
             raise _unknown_key(keys, where) from None
+        if not keys:  # several keys that do not go together
+            raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
         raise UserError(f"{where}: {'.'.join(keys)}: {first['msg']}, not {first['input']!r}") from None
 
 
 def _unknown_key(keys: list[str], where: str) -> UserError:
     model: Any = Recipe
     for key in keys[:-1]:
-        inner = model.model_fields[key].annotation
-        choices = [inner, *getattr(inner, "__args__", ())]
-        model = next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), model)
+        if key in model.model_fields:
+            model = _model_in(model.model_fields[key].annotation) or model
     error = unknown("key", keys[-1], model.model_fields)
     prefix = ".".join(keys[:-1])
     return UserError(f"{where}: {f'in {prefix}: ' if prefix else ''}{error}")
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that an annotation speaks of, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
 def _apply(data: dict[str, Any], change: str) -> None:

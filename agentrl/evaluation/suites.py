@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,12 @@ def read(path: Path) -> Suite:
         return Suite.model_validate({"name": path.stem, **yaml.safe_load(path.read_text())})
     except (ValidationError, yaml.YAMLError, TypeError) as error:
         raise UserError(f"{path} is no suite: {' '.join(str(error).split())[:300]}") from None
+
+
+def joined(found: Sequence[Suite]) -> Suite:
+    """One suite of the parts of several, played as the first is."""
+    name, parts = " + ".join(suite.name for suite in found), [part for suite in found for part in suite.parts]
+    return found[0].model_copy(update={"name": name, "parts": parts})
 
 
 def _of_environment(name: str, kwargs: dict[str, Any]) -> Suite:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
 from agentrl.trainers.recipe import RolloutConfig
 from agentrl.trainers.sampling.base import Brancher, Budget, Filter, Method, Setting, Start, TaskSource
+from agentrl.trainers.sampling.mixture import Mixture
 from agentrl.trainers.sampling.registry import bind
 from agentrl.types import Group, Task, Trajectory
 
@@ -36,12 +37,17 @@ class Sampling:
     episodes: int = field(default=0, init=False)
 
     @classmethod
-    def of(cls, config: RolloutConfig, seed: int) -> Sampling:
-        """From a recipe. Raises UserError for what is misspelt or does not go together."""
+    def of(cls, config: RolloutConfig, seed: int, weights: Mapping[str, float] | None = None) -> Sampling:
+        """From a recipe. ``weights``: of several environments, by id.
+
+        Raises UserError for what is misspelt or does not go together.
+        """
         brancher = None if config.brancher is None else bind("brancher", config.brancher)
         if brancher is not None and config.budget != "equal":
             raise UserError("rollout.budget and rollout.brancher both say how many episodes a group gets: choose one")
         source, budget = bind("source", config.source), bind("budget", config.budget)
+        if weights is not None and len(weights) > 1:
+            source = Mixture(weights=dict(weights), sources={env: bind("source", config.source) for env in weights})
         filter = None if config.filter is None else bind("filter", config.filter)
         tasks, size = config.tasks, config.group
         return cls(source, budget, brancher, filter, tasks, size, seed, config.temperature, config.deterministic)
@@ -49,12 +55,12 @@ class Sampling:
     @property
     def branches(self) -> bool:
         """Whether episodes will start from stems, so that environments must be able to go back."""
-        return any(method.branches for method in self._methods.values())
+        return any(method.branches for method in self._all)
 
     @property
     def labels(self) -> bool:
         """Whether the environment's expert must be asked in every turn."""
-        return any(method.labels for method in self._methods.values())
+        return any(method.labels for method in self._all)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -114,6 +120,10 @@ class Sampling:
         for method in self._methods.values():
             method.observe(groups)
         self.episodes += sum(len(group) for group in groups)
+
+    @property
+    def _all(self) -> list[Method]:
+        return [*self._methods.values(), *(self.source.sources.values() if isinstance(self.source, Mixture) else ())]
 
     @property
     def _methods(self) -> dict[str, Method]:
