@@ -6,6 +6,7 @@ of its own; what lies beyond a slot's length is rubbish that the mask hides.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -13,6 +14,23 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+USUAL = 4096  # tokens that a conversation seldom exceeds, however long the window
+
+
+def affordable(config: Any, window: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Conversations whose keys and values fit a quarter of the device's memory, at the usual length; at least one.
+
+    Of all memory and not of what is free just now, so that it is the same number on every run.
+    """
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+    else:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    token = 2 * config.num_hidden_layers * heads * head * dtype.itemsize
+    return max(1, int(total // 4 // (token * min(window, USUAL))))
 
 
 class SlotCache(Cache):  # type: ignore[misc]  # transformers is untyped

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from agentrl.policies.base import Completion, Counters, Request
-from agentrl.policies.kv import SlotCache
+from agentrl.policies.kv import SlotCache, affordable
 from agentrl.policies.sampling import sample
 
 BLOCK = 32  # key lengths are rounded up to this, so that memory is reused
@@ -46,7 +46,10 @@ class _Row:
 
 
 class TransformersPolicy:
-    """Holds ``slots`` conversations of up to ``window`` tokens each; the least recently used one makes room."""
+    """Holds ``slots`` conversations of up to ``window`` tokens each; the least recently used one makes room.
+
+    There are no more slots than :func:`agentrl.policies.kv.affordable` says.
+    """
 
     def __init__(
         self, model: Any, tokenizer: Any, *, name: str = "policy", slots: int = 128, window: int | None = None
@@ -60,7 +63,7 @@ class TransformersPolicy:
         self.device, self._dtype = parameter.device, parameter.dtype
         self.version = 0
         self.counters = Counters()
-        self._slots = slots
+        self.slots = min(slots, affordable(config, self.window, self._dtype, self.device))
         self._layers = int(config.num_hidden_layers)
         self._positions = limit
         self._slow = not full_attention(config, self.window)
@@ -154,7 +157,7 @@ class TransformersPolicy:
 
     def _admit(self) -> None:
         self._waiting.sort(key=lambda row: row.request.key)
-        room = self._slots - len(self._running)
+        room = self.slots - len(self._running)
         rows, self._waiting = self._waiting[:room], self._waiting[room:]
         for row in rows:
             self._take_slot(row)
@@ -225,10 +228,10 @@ class TransformersPolicy:
     # -- slots -------------------------------------------------------------------------------------------------------
 
     def _drop_cache(self) -> None:
-        self._held: np.ndarray = np.full((self._slots, self.window), -1, np.int32)  # ids whose keys a slot holds
-        self._length = np.zeros(self._slots, np.int64)  # positions of a slot that hold keys
-        self._used = np.zeros(self._slots, np.int64)  # when a slot was last used
-        self._busy = np.zeros(self._slots, bool)
+        self._held: np.ndarray = np.full((self.slots, self.window), -1, np.int32)  # ids whose keys a slot holds
+        self._length = np.zeros(self.slots, np.int64)  # positions of a slot that hold keys
+        self._used = np.zeros(self.slots, np.int64)  # when a slot was last used
+        self._busy = np.zeros(self.slots, bool)
         self._clock = 0
         self._episodes: dict[tuple[Any, ...], np.ndarray] = {}  # by request.key[:-1]: ids last computed
         if self._cache.length < self.window:
@@ -238,7 +241,7 @@ class TransformersPolicy:
         prompt = row.context
         n = len(prompt) - 1  # the last token is always computed: its logits are needed
         same = self._held[:, :n] == prompt[:n]
-        shared = np.where(same.all(1), n, np.argmin(same, 1)) if n else np.zeros(self._slots, np.int64)
+        shared = np.where(same.all(1), n, np.argmin(same, 1)) if n else np.zeros(self.slots, np.int64)
         shared = np.minimum(shared, self._length)
         free = np.where(self._busy, -1, shared)
         slot = int(np.argmax(free))
@@ -270,7 +273,7 @@ class TransformersPolicy:
         ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids[:-1], np.int32)])
         if len(row.request.key) > 1:
             self._episodes[row.request.key[:-1]] = ids
-            if len(self._episodes) > 16 * self._slots:
+            if len(self._episodes) > 16 * self.slots:
                 del self._episodes[next(iter(self._episodes))]
         self._held[row.slot, : len(ids)] = ids
         self._held[row.slot, len(ids) :] = -1
@@ -324,7 +327,7 @@ class TransformersPolicy:
         old = self._cache
         if slots <= old.slots and length <= old.length:
             return
-        slots = min(max(slots, 2 * old.slots), self._slots) if slots > old.slots else old.slots
+        slots = min(max(slots, 2 * old.slots), self.slots) if slots > old.slots else old.slots
         length = max(length, min(2 * old.length, self.window)) if length > old.length else old.length
         self._cache = old.grown(slots, length)
 

@@ -65,6 +65,8 @@ class Rollout:
         self._states: dict[tuple[str, int], Snapshot] = {}  # by trajectory and turn
         self._told = False
         self._runs = 0  # that go on now
+        # More episodes than the policy holds would push each other out of its cache turn by turn.
+        self.concurrency = min(self.concurrency, getattr(self.policy, "slots", self.concurrency))
         self._gate = asyncio.Semaphore(self.concurrency)
         self._watch: asyncio.Task[None] | None = None
 
