@@ -448,7 +448,7 @@ def test_a_cache_that_memory_cannot_hold_has_fewer_slots_and_fewer_episodes_run(
     token = 2 * 2 * 2 * 8 * 4  # keys and values of 2 layers, 2 heads of 8, in 4 bytes
     pages = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 4 * token * 512 * 3}  # a quarter holds three windows
     monkeypatch.setattr("os.sysconf", pages.__getitem__)
-    policy = TransformersPolicy(model, train_tokenizer(["go"], 300), slots=8)
+    policy = TransformersPolicy(model, train_tokenizer(["go"], 320), slots=8)
     assert policy.slots == 3
     assert Rollout(policy, concurrency=8).concurrency == 3
-    assert TransformersPolicy(model, train_tokenizer(["go"], 300), slots=2).slots == 2
+    assert TransformersPolicy(model, train_tokenizer(["go"], 320), slots=2).slots == 2
