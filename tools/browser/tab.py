@@ -1,0 +1,178 @@
+"""A tab: one page, looked at from an isolated world, and waited for until it is still."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Coroutine
+from importlib import resources
+from typing import Any, TypeVar
+
+from playwright.async_api import CDPSession, Page, Request
+from playwright.async_api import Error as PlaywrightError
+
+from agentrl.tools.browser.view import View, view_of
+
+T = TypeVar("T")
+
+STILL, MOST = 25, 1_500  # milliseconds without change that count as still; the most that is waited for it
+_SOURCE = resources.files("agentrl") / "tools" / "browser" / "view.js"
+_WAITED_FOR = frozenset({"document", "script", "stylesheet", "xhr", "fetch"})
+
+
+class Dead(Exception):
+    """The page crashed or does not answer; the message says which."""
+
+
+class Tab:
+    """``note`` is told what the agent should know of: dialogs, refused downloads.
+
+    ``seconds``: how long it may take to answer, before it is taken for dead; half of it, how long it may load.
+    """
+
+    def __init__(self, page: Page, note: Callable[[str], None], seconds: float) -> None:
+        self.page, self.seconds = page, seconds
+        self.opening = 0  # tabs that this one has opened and that are not there yet
+        self._death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._session: CDPSession | None = None
+        self._world: int | None = None
+        self._pending: set[Request] = set()
+        self._note = note
+        page.on("crash", lambda _: self.die("the page crashed"))
+        page.on("dialog", self._answer)
+        page.on("download", lambda download: note(f"a download was refused: {download.suggested_filename[:80]}"))
+        page.on("request", self._requested)
+        page.on("requestfinished", self._over)
+        page.on("requestfailed", self._over)
+
+    @property
+    def dead(self) -> str | None:
+        """What it died of."""
+        return self._death.result() if self._death.done() else None
+
+    async def call(self, function: str, *arguments: Any) -> Any:
+        """Call a function of ``view.js``, again where a navigation came in between. Raises :class:`Dead`."""
+        for attempt in range(5):
+            try:
+                return await self._alive(self._call(function, arguments))
+            except PlaywrightError as error:
+                self._world = None
+                if self.page.is_closed() or attempt == 4:
+                    self.die(f"the page is gone: {str(error).splitlines()[0][:200]}")
+                await asyncio.sleep(0.02 * attempt)
+        raise Dead(self.dead)
+
+    async def goto(self, url: str) -> str | None:
+        """Begin to load an address; what went wrong, if it did."""
+        try:
+            async with asyncio.timeout(self.seconds / 2):
+                answer = await self._alive(self._send("Page.navigate", url=url))
+        except TimeoutError:
+            await self._alive(self._send("Page.stopLoading"))
+            return "it takes too long"
+        return str(answer.get("errorText", "")).removeprefix("net::") or None
+
+    async def back(self) -> bool:
+        """Begin to load the page before; False where there is none. The empty page that tabs begin with is none."""
+        history = await self._alive(self._send("Page.getNavigationHistory"))
+        before = history["entries"][: history["currentIndex"]]
+        if not before or before[-1]["url"] == "about:blank":
+            return False
+        await self._alive(self._send("Page.navigateToHistoryEntry", entryId=before[-1]["id"]))
+        return True
+
+    async def view(self, **how: Any) -> View:
+        return view_of(await self.call("view", {"root": None, "skip": None, "leaves": False, **how}))
+
+    async def settle(self) -> bool:
+        """Wait until nothing loads and nothing changes; False where that takes too long."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.seconds / 2
+        while loop.time() < end:
+            calm = await self.call("quiet", STILL, MOST)
+            if not self._pending and not self.opening:
+                return bool(calm)
+        await self.call("stop")
+        self._pending.clear()
+        self.opening = 0
+        return False
+
+    async def screenshot(self, marks: bool) -> str:
+        """The window as a data URL; ``marks``: with the numbers of its elements on it."""
+        if marks:
+            await self.call("mark")
+        try:
+            png = await self._alive(self.page.screenshot(animations="disabled", caret="hide", timeout=0))
+        finally:
+            if marks and not self.dead:
+                await self.call("unmark")
+        return "data:image/png;base64," + base64.b64encode(png).decode()
+
+    def die(self, why: str) -> None:
+        if not self._death.done():
+            self._death.set_result(why)
+
+    async def _alive(self, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` gives, unless the page dies or does not answer."""
+        task = asyncio.ensure_future(work)
+        try:
+            either: set[asyncio.Future[Any]] = {task, self._death}
+            await asyncio.wait(either, timeout=self.seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self.die("the page did not answer and was closed")
+            if self.dead:
+                raise Dead(self.dead)
+            return task.result()
+        finally:
+            if task.done() and not task.cancelled():
+                task.exception()  # seen, so that nobody complains
+            task.cancel()
+
+    async def _call(self, function: str, arguments: tuple[Any, ...]) -> Any:
+        if self._world is None:
+            tree = await self._send("Page.getFrameTree")
+            frame = tree["frameTree"]["frame"]["id"]
+            made = await self._send("Page.createIsolatedWorld", frameId=frame, worldName="agentrl")
+            world = made["executionContextId"]
+            await self._send("Runtime.evaluate", expression=_SOURCE.read_text("utf-8"), contextId=world)
+            self._world = world
+        answer = await self._send(
+            "Runtime.callFunctionOn",
+            functionDeclaration=f"(...a) => agentrl.{function}(...a)",
+            arguments=[{"value": argument} for argument in arguments],
+            executionContextId=self._world,
+            returnByValue=True,
+            awaitPromise=True,
+        )
+        if "exceptionDetails" in answer:
+            raise PlaywrightError(str(answer["exceptionDetails"].get("exception", {}).get("description", "it raised")))
+        return answer["result"].get("value")
+
+    async def _send(self, method: str, **parameters: Any) -> Any:
+        if self._session is None:
+            self._session = await self.page.context.new_cdp_session(self.page)
+            self._session.on("Page.windowOpen", self._opens)
+            await self._session.send("Page.enable")
+        return await self._session.send(method, parameters)
+
+    async def _answer(self, dialog: Any) -> None:
+        try:
+            if dialog.type == "prompt":
+                await dialog.dismiss()
+            else:
+                await dialog.accept()
+            if dialog.type != "beforeunload":
+                done = "dismissed" if dialog.type == "prompt" else "accepted"
+                self._note(f"a dialog was {done}: {dialog.message[:200]!r}")
+        except PlaywrightError:
+            pass  # it went with its page
+
+    def _opens(self, _: object) -> None:
+        self.opening += 1
+
+    def _requested(self, request: Request) -> None:
+        if request.resource_type in _WAITED_FOR:
+            self._pending.add(request)
+
+    def _over(self, request: Request) -> None:
+        self._pending.discard(request)

@@ -1,0 +1,85 @@
+"""What an agent reads of a page: lines of text, and numbered elements with role, name, value and states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One thing on a page that can be acted on. ``box`` is x, y, width, height in the window, in pixels."""
+
+    ref: int
+    role: str
+    name: str
+    tag: str
+    box: tuple[int, int, int, int]
+    states: tuple[str, ...] = ()
+    value: str | None = None
+    options: tuple[str, ...] = ()
+    look: str = ""  # of a shape: colour and size
+    id: str = ""
+    classes: str = ""
+    shape: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told = f"[{self.ref}] {self.role}"
+        told += f' "{self.name}"' if self.name else ""
+        told += f" {self.look}" if self.look else ""
+        told += f' = "{self.value}"' if self.value is not None else ""
+        told += f" of {', '.join(self.options)}" if self.options else ""
+        return told + (f" ({', '.join(self.states)})" if self.states else "")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A page as it was seen."""
+
+    url: str
+    title: str
+    items: tuple[str | Element, ...]  # a line break is "\n" with what the line begins with
+    scroll: tuple[int, int] = (0, 0)  # how far it is scrolled, and how far it can be
+    more: bool = False
+
+    @property
+    def elements(self) -> list[Element]:
+        return [item for item in self.items if isinstance(item, Element)]
+
+    @property
+    def lines(self) -> list[str]:
+        """The text with the elements in it, without empty lines. An element in a line of its own begins it."""
+        lines = [""]
+        for item in self.items:
+            if isinstance(item, Element):
+                glue = " " if lines[-1] and not lines[-1].endswith(" ") else ""
+                lines[-1] += f"{glue}{item} "
+            elif item.startswith("\n"):
+                lines.append(item[1:])
+            else:
+                lines[-1] += item
+        tidy = (" ".join(line.split()) for line in lines)
+        return [line.removeprefix("| ") for line in tidy if line.strip("#-| ")]
+
+    def __str__(self) -> str:
+        lines = [f"{self.title or 'untitled'} - {self.url}", *self.lines]
+        if self.scroll[1] > 0:
+            lines.append(f"(scrolled {self.scroll[0]} of {self.scroll[1]} pixels)")
+        if self.more:
+            lines.append("(the page goes on)")
+        return "\n".join(lines)
+
+
+def view_of(seen: Mapping[str, Any]) -> View:
+    """A :class:`View` from what ``view.js`` gives."""
+    items: list[str | Element] = []
+    for item in seen["items"]:
+        if "text" in item:
+            items.append(item["text"])
+        elif "br" in item:
+            items.append("\n" + item["br"])
+        else:
+            lists = {key: tuple(item.get(key) or ()) for key in ("box", "states", "options")}
+            items.append(Element(**{**item, **lists}))
+    return View(seen["url"], seen["title"], tuple(items), tuple(seen["scroll"]), seen["more"])
