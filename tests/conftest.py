@@ -1,7 +1,9 @@
 """Every test has a registry of its own, and torch one thread: two that wait for each other crawl on a busy machine."""
 
+import asyncio
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import gymnasium
 import pytest
@@ -21,3 +23,17 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     gymnasium.registry.clear()
     gymnasium.registry.update(outside)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Any:
+    """Chromium, started. Without it a test is skipped, or fails where AGENTRL_REQUIRE names web."""
+    try:
+        from agentrl.tools.browser.chromium import shared
+
+        asyncio.run(shared().run(shared()._started()))
+    except Exception as error:
+        if "web" in os.environ.get("AGENTRL_REQUIRE", "").split(","):
+            raise
+        pytest.skip(f"no browser here: {str(error).splitlines()[0]}")
+    return shared()
