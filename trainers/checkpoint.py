@@ -34,7 +34,7 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
     (partial / "state.json").write_text(json.dumps({"iteration": iteration}) + "\n")
-    for file in partial.iterdir():
+    for file in partial.rglob("*"):
         _sync(file)
     _sync(partial)
     shutil.rmtree(target, ignore_errors=True)

@@ -11,23 +11,33 @@ import yaml
 
 from agentrl.errors import UserError
 from agentrl.policies.load import load_model, locate
+from agentrl.trainers import adapters
 from agentrl.trainers.loop import load_agent
 from agentrl.trainers.models import parameters, save_policy
 
 
-def export(policy: str, out: Path) -> Path:
+def export(policy: str, out: Path, adapter: bool = False) -> Path:
     """Write ``policy`` (run folder, folder, bundled or hub name) to ``out``, which must not hold anything yet.
 
-    The folder loads with ``AutoModelForCausalLM.from_pretrained`` alone; ``agent.json`` keeps how the policy talks.
+    The folder loads with ``AutoModelForCausalLM.from_pretrained`` alone; ``agent.json`` keeps how the policy talks. Of
+    a run with adapters that is the merged model; with ``adapter`` the adapter alone, which
+    ``peft.PeftModel.from_pretrained`` puts beside the model that the run began with.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists already: choose another folder")
     where = locate(policy)
+    part = Path(where) / adapters.FOLDER
+    if adapter and not part.is_dir():
+        raise UserError(f"{policy} was trained without adapters: there is none to export")
     model, tokenizer = load_model(where)
     agent = load_agent(where)
     partial = out.parent / f".{out.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    save_policy(partial, model, tokenizer, agent.model_dump() if agent else {})
+    if adapter:
+        shutil.copytree(part, partial)
+        (partial / "agent.json").write_text(json.dumps(agent.model_dump() if agent else {}, indent=1) + "\n")
+    else:
+        save_policy(partial, model, tokenizer, agent.model_dump() if agent else {})
     if agent is None:
         (partial / "agent.json").unlink()
     text = card(out.resolve().name, policy, parameters(model), Path(policy))

@@ -16,7 +16,7 @@ from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
-from agentrl.trainers import credit
+from agentrl.trainers import adapters, credit
 from agentrl.trainers.ahead import Ahead
 from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
@@ -103,7 +103,7 @@ class Iteration:
             updated = learner.update(samples, seed, iteration / recipe.iterations)
         rollout.training_seconds += trained()
         with self.phases("sync"):
-            take = functools.partial(policy.update, learner.model.state_dict(), iteration + 1)
+            take = functools.partial(policy.update, adapters.trained(learner.model), iteration + 1)
             take() if self.ahead is None else self.ahead.call(take)
         counters = spent.counters
         metrics: dict[str, Any] = {

@@ -26,8 +26,9 @@ from agentrl.policies.load import load_model, locate
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.teacher import Teacher
+from agentrl.seeds import derive
 from agentrl.store.frames import Trajectories, Turns
-from agentrl.trainers import checkpoint, credit
+from agentrl.trainers import adapters, checkpoint, credit
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
 from agentrl.trainers.losses.objective import objective
@@ -146,12 +147,17 @@ class Training:
             record.cut(_iteration(self.resumed))
         with self.phases("load"):
             where = self.resumed or locate(recipe.policy.path)
-            model, tokenizer = load_model(where)
+            # adapters go on beside the weights they began with: the checkpoint's are merged, and rounded
+            model, tokenizer = load_model(locate(recipe.policy.path) if recipe.lora else where)
+            if recipe.lora:
+                adapters.add(model, recipe.lora, recipe.policy.path, derive(recipe.seed, "lora"))
+                if self.resumed is not None:
+                    adapters.take(model, adapters.read(self.resumed))
             agent = self._agent(where)
             slots = min(recipe.rollout.concurrency, 1024)
             policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
             reference = None
-            if "reference" in needs:
+            if "reference" in needs and not recipe.lora:
                 reference = _frozen(recipe.policy.path, tokenizer)
             teacher = None if recipe.loss.teacher is None else _frozen(recipe.loss.teacher, tokenizer)
             critic = None if recipe.value is None else Critic(recipe.value, model)
@@ -230,7 +236,8 @@ class Training:
             good = record.checkpoints / "best"
             if good.exists():
                 checkpoint.point(record.checkpoints, "last", good.resolve())
-                policy.update(load_model(good.resolve())[0].state_dict(), _iteration(good))
+                best_weights = adapters.read(good) if recipe.lora else load_model(good.resolve())[0].state_dict()
+                policy.update(best_weights, _iteration(good))
             kept = _iteration(record.checkpoints / "last")
             say(f"warning: {stopped}; checkpoints/last is now the best one, of iteration {kept}")
         after = self._measure("after", suite, policy, agent)

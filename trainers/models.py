@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from agentrl.errors import unknown
 from agentrl.policies.linear import speed_up
+from agentrl.trainers import adapters
 
 # hidden, layers, heads, feed-forward. One key head: decoding on a CPU is bound by reading keys.
 SIZES: dict[str, tuple[int, int, int, int]] = {
@@ -117,9 +118,15 @@ def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: 
 
 
 def save_policy(folder: Path, model: nn.Module, tokenizer: Any, agent: dict[str, Any]) -> None:
-    """A transformers folder plus ``agent.json``: how the policy was taught to talk."""
+    """A transformers folder plus ``agent.json``: how the policy was taught to talk.
+
+    Of a model with adapters the merged weights, and the adapter in a folder of its own.
+    """
     logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
+    if adapters.adapted(model):
+        adapters.save(model, folder / adapters.FOLDER)
+        model = adapters.merged(model)
     model.save_pretrained(folder)  # type: ignore[operator]
     tokenizer.save_pretrained(folder)
     (folder / "agent.json").write_text(json.dumps(agent, indent=1) + "\n")

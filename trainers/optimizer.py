@@ -20,9 +20,10 @@ class Optimizer:
     ) -> None:
         ends = (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
         outer = {id(module.weight) for module in ends if module is not None}
-        inner = [p for p in model.parameters() if muon and p.ndim == 2 and id(p) not in outer]
+        learning = [p for p in model.parameters() if p.requires_grad]
+        inner = [p for p in learning if muon and p.ndim == 2 and id(p) not in outer]
         chosen = {id(p) for p in inner}
-        rest = [p for p in model.parameters() if id(p) not in chosen]
+        rest = [p for p in learning if id(p) not in chosen]
         self.parts: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay, betas=(0.9, beta2))
         ]

@@ -103,6 +103,14 @@ class OptimConfig(_Part):
     bf16: bool = Field(False, description="matrix products in bfloat16: faster, and logprobs differ by about 0.01")
 
 
+class LoraConfig(_Part):
+    """Adapters beside frozen weights (LoRA, arXiv 2106.09685)."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0, description="the adapters' products count alpha / rank times")
+    modules: str = Field("all-linear", description="all-linear, or names joined by +: q_proj+v_proj")
+
+
 class ValueConfig(_Part):
     """A value head on the policy: gives ``values`` to estimators that need them."""
 
@@ -155,6 +163,7 @@ class Recipe(_Part):
     )
     judge: str | None = Field(None, description="FILE.py:FUNCTION that compares two trajectories, for arena")
     loss: LossConfig = LossConfig()
+    lora: LoraConfig | None = Field(None, description="train adapters instead of all weights; {} takes the defaults")
     demos: str | None = Field(None, description="stored episodes that are learnt beside the policy's own")
     demo_share: float = Field(0.2, gt=0, lt=1, description="of an iteration's samples that are demonstrations")
     optim: OptimConfig = OptimConfig()

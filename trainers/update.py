@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from agentrl.errors import UserError
-from agentrl.trainers import vcpo
+from agentrl.trainers import adapters, vcpo
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.objective import Objective, effective_share, objective
@@ -26,6 +26,8 @@ from agentrl.types import FloatArray
 @dataclass
 class Learner:
     """Owns the trained weights and the optimiser. ``reference`` is a frozen copy where a term wants one.
+
+    A model with adapters is its own reference, without them.
 
     With a ``critic`` samples bring the columns ``values`` and ``returns``, and its head learns in the same steps.
     Tokens may lag up to ``staleness`` updates.
@@ -51,7 +53,7 @@ class Learner:
     def __post_init__(self) -> None:
         self.model.train()
         self.objective = objective(self.loss.policy, self.loss.corrections, self.loss.terms)
-        if "reference" in self.objective.needs and self.reference is None:
+        if "reference" in self.objective.needs and self.reference is None and not adapters.adapted(self.model):
             raise UserError("a term of the loss needs the reference policy, and the learner was given none")
         if self.optim.checkpointing:
             newer = getattr(self.model, "activation_checkpointing_enable", None)
@@ -156,6 +158,9 @@ class Learner:
             if frozen is not None:
                 with torch.no_grad():
                     rows.columns[name] = self._forward(batch, frozen).logprobs
+        if "reference" in self.objective.needs and self.reference is None:
+            with torch.no_grad(), adapters.off(self.model):
+                rows.columns["reference"] = self._forward(batch, self.model).logprobs
         if "demonstration" in rows.columns:  # nobody sampled a demonstration: its ratio is 1, and it has no gap
             own, now = rows.columns["demonstration"] > 0, rows.logprobs.detach()
             rows.columns["sampler"] = torch.where(own, now, rows.columns["sampler"])
