@@ -57,3 +57,9 @@ register(
     splits="agentrl.envs.office.env:splits",
     max_turns=20,
 )
+register(
+    "agentrl/CodeRepair-v0",
+    entry_point="agentrl.envs.repair.env:CodeRepair",
+    splits="agentrl.envs.repair.env:splits",
+    max_turns=16,
+)

@@ -1,0 +1,169 @@
+"""OTC and ARPO at work: what a price on tool calls saves, and what branching does with the same number of calls.
+
+    python benchmarks/tools_at_work.py calc --out /tmp/at-work       # about 15 minutes on one core
+    python benchmarks/tools_at_work.py search --out /tmp/at-work
+
+A small policy is made by ``agentrl collect`` (of demonstrators who call tools more often than they need, ``eager.py``)
+and ``agentrl sft --from-scratch``, then trained from the same start and on the same tasks in three ways: plain GRPO,
+with the transform ``otc``, and with ARPO branching. All four policies play the same unseen tasks. What is there already
+is not made again. Writes ``WORLD.json`` and ``WORLD.png`` and prints a table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from agentrl import store
+from agentrl.types import Trajectory
+
+EAGER = Path(__file__).with_name("eager.py")
+WORLDS: dict[str, dict[str, Any]] = {
+    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 4000, "epochs": 2},
+    "search": {"demos": f"{EAGER}:EagerHops-v0", "env": f"{EAGER}:FewHops-v0", "episodes": 4000, "epochs": 2},
+}
+COMMON = [
+    "rollout.deterministic=true", "rollout.tasks=8", "limits.turn_tokens=48", "credit=[{grpo: {std: false}}]",
+    "loss.aggregate=sequence", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.minibatches=2",
+    "evaluate=false", "threads=1",
+]  # fmt: skip
+PENALTY = "invalid-penalty: {coef: 0.1}"
+ARMS = {
+    "plain": [f"rewards=[{{{PENALTY}}}]", "rollout.group=8"],
+    "otc": [f"rewards=[otc, {{{PENALTY}}}]", "rollout.group=8"],
+    "arpo": [
+        f"rewards=[{{{PENALTY}}}]", "rollout.group=8", "credit=[{tree-hard: {std: false}}]",
+        "rollout.brancher={arpo: {roots: 4, base: 0.3}}",
+    ],
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("world", choices=WORLDS)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--iterations", type=int, default=25)
+    parser.add_argument("--tasks", type=int, default=200, help="unseen tasks that are played before and after")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="make these policies only: start, plain, otc, arpo (with commas)")
+    args = parser.parse_args()
+    world, out = WORLDS[args.world], args.out / args.world
+    out.mkdir(parents=True, exist_ok=True)
+    begin(world, out, args.seed)
+    wanted = args.only.split(",") if args.only else ["start", *ARMS]
+    for arm in wanted:
+        if arm in ARMS:
+            train(world, out, arm, args.iterations, args.seed)
+        evaluate(world, out, arm, args.tasks, args.seed)
+    found = {arm: measured(out, arm) for arm in ("start", *ARMS) if (out / f"{arm}-eval").exists()}
+    args.out.joinpath(f"{args.world}.json").write_text(json.dumps({"command": sys.argv, **found}, indent=1) + "\n")
+    show(found)
+    draw(found, args.out / f"{args.world}.png")
+
+
+def agentrl(*words: object) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "agentrl", *map(str, words)]
+    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+
+
+def begin(world: dict[str, Any], out: Path, seed: int) -> None:
+    """The policy that all arms begin with."""
+    if not (out / "demos").exists():
+        agentrl("collect", world["demos"], "-n", world["episodes"], "-o", out / "demos", "--seed", seed)
+    if not (out / "start").exists():
+        agentrl("sft", out / "demos", "--from-scratch", "1m", "--set", f"epochs={world['epochs']}",
+                "--set", "bf16=true", "-o", out / "start",
+                "--seed", seed)  # fmt: skip
+
+
+def train(world: dict[str, Any], out: Path, arm: str, iterations: int, seed: int) -> None:
+    if (out / arm / "summary.json").exists():
+        return
+    changes = [word for change in (*COMMON, *ARMS[arm]) for word in ("--set", change)]
+    resume = (out / arm / "recipe.yaml").exists()
+    if resume:
+        agentrl("train", "--resume", out / arm)
+    else:
+        agentrl("train", world["env"], "--policy", out / "start", "-o", out / arm, "--seed", seed, *changes,
+                "--set", f"iterations={iterations}")  # fmt: skip
+
+
+def evaluate(world: dict[str, Any], out: Path, arm: str, tasks: int, seed: int) -> None:
+    agentrl("eval", f"{world['env']}:unseen", "--policy", out / arm, "--first", tasks, "--seed", seed, "--json",
+            "-o", out / f"{arm}-eval")  # fmt: skip
+
+
+def measured(out: Path, arm: str) -> dict[str, Any]:
+    """Of the same unseen tasks: success, calls, and successes a call; of training: calls made and success reached."""
+    played = [t for group in store.read(out / f"{arm}-eval") for t in group]
+    won = [t for t in played if t.success]
+    found: dict[str, Any] = {
+        "episodes": len(played),
+        "success": len(won) / len(played),
+        "calls": statistics.mean(map(calls, played)),
+        "calls_at_success": statistics.mean(map(calls, won)) if won else None,
+        "successes_a_call": len(won) / max(1, sum(map(calls, played))),
+        "no_call_share": statistics.mean(calls(t) == 0 for t in won) if won else None,
+    }
+    if (out / arm / "trajectories").exists():
+        found["training"] = training(out / arm)
+    return found
+
+
+def training(run: Path) -> list[dict[str, float]]:
+    """By iteration: tool calls made so far (those that a branch shares with its parent count once), and success."""
+    curve: list[dict[str, float]] = []
+    made = 0
+    for file in sorted((run / "trajectories").glob("*.parquet")):
+        played = [t for group in store.read(file) for t in group]
+        made += sum(sum(len(turn.tool_calls) for turn in t.turns[t.shared :]) for t in played)
+        whole = [t for t in played if t.whole]
+        curve.append({"calls": made, "success": statistics.mean(t.success for t in whole), "episodes": len(played)})
+    return curve
+
+
+def calls(trajectory: Trajectory) -> int:
+    return sum(len(turn.tool_calls) for turn in trajectory.turns)
+
+
+def show(found: dict[str, Any]) -> None:
+    print("policy    success   calls  at success  successes a call  calls in training")
+    for arm, m in found.items():
+        at = f"{m['calls_at_success']:.2f}" if m["calls_at_success"] is not None else "-"
+        made = f"{m['training'][-1]['calls']:.0f}" if m.get("training") else "-"
+        print(f"{arm:8} {m['success']:8.1%} {m['calls']:7.2f} {at:>11} {m['successes_a_call']:17.2f} {made:>18}")
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Success against calls (left; up and to the left is better), and success in training against calls made."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4))
+    for i, (arm, m) in enumerate(found.items()):
+        left.plot(m["calls"], 100 * m["success"], "o", color=f"C{i}", label=arm)
+        if curve := m.get("training"):
+            window = [curve[max(0, k - 4) : k + 1] for k in range(len(curve))]
+            mean = [100 * statistics.mean(p["success"] for p in part) for part in window]
+            right.plot([p["calls"] for p in curve], mean, color=f"C{i}", label=arm)
+    left.set(xlabel="tool calls an episode", ylabel="success on unseen tasks (%)", ylim=(0, 100))
+    left.set_xlim(left=0)
+    right.set(xlabel="tool calls made in training", ylabel="success in training, mean of 5 (%)", ylim=(0, 100))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

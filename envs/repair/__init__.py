@@ -1,0 +1,1 @@
+"""Small repositories with a mistake in them, found by their tests and mended by an edit."""

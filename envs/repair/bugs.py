@@ -1,0 +1,95 @@
+"""The mistakes: module -> name -> what stands there when it is right, and when it is wrong (``sources/MODULE.txt``)."""
+
+BUGS: dict[str, dict[str, tuple[str, str]]] = {
+    "intervals": {
+        "touching": ("low <= joined[-1][1]", "low < joined[-1][1]"),
+        "inside": ("max(joined[-1][1], high)", "high"),
+        "unsorted": ("in sorted(ranges):", "in ranges:"),
+        "double": ("for low, high in merge_ranges(ranges))", "for low, high in ranges)"),
+        "gap-ends": ("(a[1], b[0]) for", "(a[0], b[1]) for"),
+    },
+    "wrapping": {
+        "blank": ("len(line) + 1 + len(word) > width", "len(line) + len(word) > width"),
+        "last-line": ("    if line:\n        lines.append(line)\n    return lines", "    return lines"),
+        "dots": ("text[: limit - 3]", "text[:limit]"),
+        "capitals": ("text.lower().split()", "text.split()"),
+    },
+    "account": {
+        "overdraft": ("< -overdraft", "<= -overdraft"),
+        "stops": ("            continue\n        balance", "            break\n        balance"),
+        "simple": ("    for _ in range(years):\n        cents += cents * percent // 100\n    return cents",
+                   "    return cents + cents * percent // 100 * years"),
+        "rest": ("share + 1 if i < rest else share", "share + 1 if i <= rest else share"),
+    },
+    "matrix": {
+        "rows-for-columns": ("for row in rows] for j in range(len(rows[0]))]",
+                             "for row in rows] for j in range(len(rows))]"),
+        "order": ("columns = transpose_rows(b)", "columns = b"),
+        "sign": ("(-1) ** j * value", "value"),
+        "minor": ("row[:j] + row[j + 1 :] for row in rows[1:]", "row[:j] + row[j + 1 :] for row in rows[:-1]"),
+    },
+    "roman": {
+        "nine-hundred": (' (900, "CM"),', ""),
+        "once": ("        while number >= value:", "        if number >= value:"),
+        "before-larger": ("> value:\n            total -= value", "> value:\n            total += value"),
+        "equal": ("single[text[i + 1]] > value", "single[text[i + 1]] >= value"),
+    },
+    "routes": {
+        "one-way": ("        found.setdefault(b, set()).add(a)\n", "        found.setdefault(b, set())\n"),
+        "depth": ("waiting.pop(0)", "waiting.pop()"),
+        "off-by-one": ("[(start, 0)]", "[(start, 1)]"),
+        "no-way": ("steps + 1))\n    return None", "steps + 1))\n    return 0"),
+        "unsorted": ("groups.append(sorted(group))", "groups.append(sorted(group, reverse=True))"),
+    },
+    "likeness": {
+        "replace": ("last + (x != y))", "last + 1)"),
+        "insert": ("row[j - 1] + 1, last", "row[j - 1] + 2, last"),
+        "prefix-end": ("return first[:i]\n", "return first[: i + 1]\n"),
+        "run-reset": ("== letter else 1", "== letter else 0"),
+        "first-of-several": ("if run > best[1]", "if run >= best[1]"),
+    },
+    "schedule": {
+        "low-first": ("(-job[1], job[2], job[0])", "(job[1], job[2], job[0])"),
+        "long-first": ("(-job[1], job[2], job[0])", "(-job[1], -job[2], job[0])"),
+        "busiest": ("free.index(min(free))", "free.index(max(free))"),
+        "deadline": ("if end > deadline", "if end >= deadline"),
+    },
+    "dates": {
+        "centuries": ("(year % 100 != 0 or year % 400 == 0)", "year % 100 != 0"),
+        "leap-month": ("if month == 2 and is_leap(year)", "if month == 3 and is_leap(year)"),
+        "this-month": ("for m in range(1, month))", "for m in range(1, month + 1))"),
+        "new-year": ("month, year = 1, year + 1", "month, year = 1, year"),
+    },
+    "stock": {
+        "exactly": ("left.get(item, 0) >= quantity", "left.get(item, 0) > quantity"),
+        "round-up": ("-(-(minimum - n) // lot)", "(minimum - n) // lot"),
+        "at-minimum": ("if n < minimum}", "if n <= minimum}"),
+        "only-first": ("sorted({*first, *second})", "sorted(first)"),
+    },
+    "formula": {
+        "digits": ("            number += sign\n", "            number = sign\n"),
+        "minus": ("else result - product()", "else product() - result"),
+        "no-product-first": ("result = result + product() if sign", "result = result + value() if sign"),
+        "forgets": ('            number = ""\n        if sign', '        if sign'),
+    },
+    "figures": {
+        "even": ("(ordered[half - 1] + ordered[half]) / 2", "ordered[half]"),
+        "unsorted": ("ordered = sorted(values)", "ordered = list(values)"),
+        "largest": ("(-values.count(value), value)", "(-values.count(value), -value)"),
+        "last-window": ("len(values) - width + 1)", "len(values) - width)"),
+        "any-order": ("drop = max(drop, high - value)", "drop = high - min(values)"),
+    },
+    "memory": {
+        "asked-is-used": ("        self.kept[key] = self.kept.pop(key)\n", ""),
+        "too-many": ("if len(self.kept) >= self.size", "if len(self.kept) > self.size"),
+        "twice": ("        self.kept.pop(key, None)\n        if len(self.kept) >= self.size:",
+                  "        if len(self.kept) >= self.size:"),
+        "newest": ("next(iter(self.kept))", "list(self.kept)[-1]"),
+    },
+    "tables": {
+        "two-quotes": ("            field += '\"'\n            i += 1\n", "            i += 1\n"),
+        "quoted-comma": ('elif sign == "," and not quoted:', 'elif sign == ",":'),
+        "last-field": ("return [*fields, field]", "return fields"),
+        "empty-line": ('for line in text.split("\\n") if line]', 'for line in text.split("\\n")]'),
+    },
+}  # fmt: skip
