@@ -59,7 +59,7 @@ def test_every_mistake_shows_in_tests_and_judges_and_its_edit_mends_it(module, b
         assert sum(value_of(_run(wrong), call) != value for call, value in made.hidden) == JUDGED
         tests = made.files[f"tests/test_{module}.py"]
         assert not any(f"given = {call}\n" in tests for call, _ in made.hidden)
-        assert tests.count("def test_") > SHOWN
+        assert tests.count("def test_") >= SHOWN
 
 
 def test_modules_are_right_by_hand():
