@@ -38,7 +38,8 @@ def export(runs: list[Path], out: Path, groups: int = GROUPS) -> int:
     seen = []
     for number, run in enumerate(runs):
         names, pieces = index(run), Pieces.of(run)
-        chosen = {round(i * (len(names) - 1) / max(1, groups - 1)) for i in range(min(groups, len(names)))}
+        n = min(groups, len(names))
+        chosen = {round(i * (len(names) - 1) / max(1, n - 1)) for i in range(n)}
         held[str(number)] = {names[i]: group(run, names[i], pieces) for i in sorted(chosen)}
         seen.append(overview(run))
     out.parent.mkdir(parents=True, exist_ok=True)
