@@ -73,14 +73,17 @@ class Iteration:
                 self.meter.start()
                 made, dropped = asyncio.run(self._rollouts(iteration))
             spent = self.meter.read()
-        self.sampling.observe([*made, *dropped])
+        fresh = [*made, *dropped]
         played = [t for group in made for t in group]
+        learnt, aside = self.sampling.replayed(made, iteration, self._stored)
+        self.sampling.observe(fresh)
         with self.phases("store"):
-            store.write(self.record.trajectories, f"{iteration:06d}", [*made, *dropped], iteration=iteration)
-        table = TurnTable.from_groups(usable(made, recipe.rollout), recipe.anchor)
+            name = f"{iteration:06d}"
+            store.write(self.record.trajectories, name, [*learnt, *dropped, *aside], iteration=iteration)
+        table = TurnTable.from_groups(usable(learnt, recipe.rollout), recipe.anchor)
         if not len(table):
             raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
-        kept = {t.id: t for t in played}
+        kept = {t.id: t for group in learnt for t in group}
         ordered = [kept[id] for id in table.ids]
         with self.phases("scorers"):
             table, told = self.scorers.fill(table, ordered, iteration)
@@ -110,7 +113,7 @@ class Iteration:
             "iteration": iteration,
             "episodes": self.sampling.episodes,
             **episode_metrics(played),
-            "environments": environment_metrics([*made, *dropped]),
+            "environments": environment_metrics(fresh),
             "segments_per_episode": segments / len(ordered),
             "seconds": time.perf_counter() - begin,
             "tokens_per_second": counters.sampled_tokens / max(1e-9, spent.seconds),
@@ -122,6 +125,7 @@ class Iteration:
             },
             "branches": branch_metrics(played),
             "dropped_groups": len(dropped),
+            "replayed": len(aside),
             "credit": given.diagnostics,
             "lag": lags,
             "update": updated,
@@ -134,7 +138,7 @@ class Iteration:
                 "agent": spent.agent_seconds,
             },
         }
-        for t in (t for group in (*made, *dropped) for t in group):
+        for t in (t for group in fresh for t in group):
             self.finished.pop(t.id, None)
             rollout.forget(t.id)
         if self.ahead is None:  # also those of continuations
@@ -160,6 +164,11 @@ class Iteration:
             raise UserError(f"{broken.task.key} (episode {broken.id}) broke and rollout.broken is fail: {broken.error}")
         whole = known | {job.id: t for job, t in zip(left, played, strict=True)}
         return [whole[job.id] for job in jobs]
+
+    def _stored(self, id: str) -> Trajectory:
+        """An episode of an earlier iteration, which its id begins with."""
+        groups = store.read(self.record.trajectories / f"{id.partition('-')[0]}.parquet")
+        return next(t for group in groups for t in group if t.id == id)
 
     def _done(self, trajectory: Trajectory) -> None:
         if self.ahead is not None and trajectory.trusted:

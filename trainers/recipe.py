@@ -61,6 +61,7 @@ class RolloutConfig(_Part):
     budget: str | dict[str, Any] = Field("equal", description="how many episodes each task gets")
     brancher: str | dict[str, Any] | None = Field(None, description="which episodes are branched; none: none")
     filter: str | dict[str, Any] | None = Field(None, description="which groups are learnt from; none: all")
+    replay: str | dict[str, Any] | None = Field(None, description="which groups get a stored episode; none: none")
 
     @model_validator(mode="after")
     def _fixed_order(self) -> RolloutConfig:

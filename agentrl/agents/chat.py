@@ -35,7 +35,8 @@ class AgentConfig(BaseModel):
         "auto", description="how a reply holds its action; auto: tools where the environment has tools, else action"
     )
     context: Annotated[Context, AfterValidator(check)] = Field(
-        "full", description="full, how many past turns a prompt keeps, summary (notes of its own), or FILE.py:NAME"
+        "full",
+        description="full, how many past turns a prompt keeps, history(MOST), summary (own notes), or FILE.py:NAME",
     )
     thinking: Literal["keep", "strip"] = Field("keep", description="strip: past <think> blocks leave the prompt")
     system: str | None = Field(None, description="system message; none: the environment's instructions")
@@ -63,7 +64,7 @@ class ChatAgent:
         self.format: Format = format_for(config, tools)
         self.tools = tools
         self._shown = tools if self.format.native else []  # else the template would tell of calls of its own
-        self.rule = rule_of(config.context)
+        rule_of(config.context)  # what it names must be there
         self._refused: frozenset[str] = frozenset()
         self._refused = frozenset(role for role in ("system", "tool") if not self._takes(role))
         self.end, self.end_id = self._end_of_turn()
@@ -75,8 +76,9 @@ class ChatAgent:
         inner = "INNER" + _MARK[::-1]
         self._before, _, self._after = self._after_reply([{"role": "user", "content": inner}]).partition(inner)
 
-    def start(self) -> Conversation:
-        return Conversation(self)
+    def start(self, seed: int = 0) -> Conversation:
+        """One episode's conversation; ``seed`` is of its world, which branches share."""
+        return Conversation(self, seed)
 
     def decode(self, ids: IntArray) -> str:
         """Text of sampled ids, without the end-of-turn token."""
@@ -182,8 +184,9 @@ class ChatAgent:
 class Conversation:
     """One episode's exchange. ``prompt`` then ``reply``, in turns."""
 
-    def __init__(self, agent: ChatAgent) -> None:
+    def __init__(self, agent: ChatAgent, seed: int = 0) -> None:
         self.agent = agent
+        self._rule = rule_of(agent.config.context, seed)
         self.messages: list[Message] = [{"role": "system", "content": agent.system}] if agent.system else []
         self._ids: list[int] = []
         self._ended = False
@@ -230,8 +233,8 @@ class Conversation:
     def _visible(self) -> list[Message]:
         config = self.agent.config
         head, tail = self.messages[: self._first], self.messages[self._first :]
-        if self.agent.rule is not None:
-            tail = self.agent.rule(tail)
+        if self._rule is not None:
+            tail = self._rule(tail)
         if config.thinking == "strip":
             tail = [
                 {**m, "content": without_thinking(text_of(m["content"])).strip()} if m["role"] == "assistant" else m

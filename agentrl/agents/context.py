@@ -6,12 +6,15 @@ sample: a rule that rewrites history costs samples, and nothing else has to know
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Callable
 from functools import partial
 
 from agentrl.envs import plugins
 from agentrl.errors import UserError
+from agentrl.seeds import derive
 from agentrl.types import Message
 
 # messages after the first observation, in order, the newest observation last -> those that the prompt shows
@@ -19,6 +22,8 @@ Rule = Callable[[list[Message]], list[Message]]
 Context = str | int
 
 TOLD = "Between <memory> and </memory> keep notes: of what was said before you will see your latest notes only."
+_DRAWN = re.compile(r"history\((\d+)(?:, *(-?\d+(?:\.\d+)?))?\)")
+_NAMED = re.compile(r".+:[A-Za-z_]\w*")
 _NOTES = re.compile(r"<memory>(.*?)</memory>", re.DOTALL)
 
 
@@ -27,13 +32,14 @@ def check(context: Context) -> Context:
     if isinstance(context, int):
         if context < 0:
             raise ValueError("the number of past turns that a prompt keeps must not be negative")
-    elif context not in ("full", "summary") and not re.fullmatch(r".+:[A-Za-z_]\w*", context):
-        raise ValueError("full, summary, a number of past turns, or a function as FILE.py:NAME")
+    elif context not in ("full", "summary") and not _DRAWN.fullmatch(context) and not _NAMED.fullmatch(context):
+        raise ValueError("full, summary, a number of past turns, history(MOST), or a function as FILE.py:NAME")
     return context
 
 
-def rule_of(context: Context) -> Rule | None:
-    """The rule that ``full`` (None: nothing is left out), a number of turns, ``summary`` or ``FILE.py:NAME`` means.
+def rule_of(context: Context, seed: int = 0) -> Rule | None:
+    """The rule that ``full`` (None: nothing is left out), a number of turns, ``summary``, ``history(MOST)`` or
+    ``FILE.py:NAME`` means. ``seed``: of the episode, for what is drawn.
 
     A function of one's own is trusted code. Raises UserError where there is none of that name.
     """
@@ -43,6 +49,8 @@ def rule_of(context: Context) -> Rule | None:
         return summary
     if isinstance(context, int):
         return partial(window, context)
+    if drawn := _DRAWN.fullmatch(context):
+        return partial(window, history(int(drawn[1]), float(drawn[2] or 0), seed))
     return partial(_checked, context, plugins.function(context, "context rule"))
 
 
@@ -53,6 +61,21 @@ def window(k: int, messages: list[Message]) -> list[Message]:
         return messages
     starts = [*replies, replies[-1] + 1]  # of each turn that has passed, and of what is new
     return messages[starts[max(0, len(replies) - k)] :]
+
+
+def history(most: int, lean: float, seed: int) -> int:
+    """How many past turns an episode's prompts keep: h of 0 to ``most`` with a probability as ``exp(lean h)``.
+
+    Each episode draws once, so that those of a group differ in what they see, and a policy learns to do with less.
+
+    Source: the context sampler of HiconAgent (HCPO), published code, where ``lean`` rises from 0 to 2 over a third of
+    the run and the loss reads the full history. Here ``lean`` is fixed, and tokens are trained on after what they were
+    sampled after.
+    """
+    draw = derive(seed, "history") / 2.0**62
+    weights = [math.exp(lean * (h - most)) for h in range(most + 1)]
+    reached = itertools.accumulate(weights)
+    return next((h for h, upto in enumerate(reached) if draw * math.fsum(weights) < upto), most)
 
 
 def summary(messages: list[Message]) -> list[Message]:

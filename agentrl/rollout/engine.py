@@ -124,7 +124,7 @@ class Rollout:
             env = registry.make(task.env, **dict(task.kwargs))
             self._agent(kind, env)
             env.close()
-        chat = self._agents[kind].start()
+        chat = self._agents[kind].start(trajectory.world_seed)
         chat.resume(trajectory.turns)
         return chat.prompt(trajectory.info["last_observation"])
 

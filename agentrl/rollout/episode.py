@@ -87,7 +87,7 @@ class Episode:
     async def _turns(self, trajectory: Trajectory) -> None:
         env, job, stem = self.env, self.job, self.job.stem
         observation = await (self._reset(trajectory) if stem is None else self._regrow(trajectory, stem))
-        chat = self.agent.start() if self.agent else None
+        chat = self.agent.start(trajectory.world_seed) if self.agent else None
         if chat is not None:
             chat.resume(trajectory.turns)
         max_turns = self.limits.turns or env.max_turns

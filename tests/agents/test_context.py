@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from agentrl.agents.chat import AgentConfig, ChatAgent
-from agentrl.agents.context import rule_of, summary, window
+from agentrl.agents.context import history, rule_of, summary, window
 from agentrl.errors import UserError
 from agentrl.trainers.models import train_tokenizer
 from agentrl.types import Task, Trajectory, Turn
@@ -108,3 +108,18 @@ def test_an_episode_is_taken_up_where_it_was():
         chat = agent.start()
         chat.resume(t.turns[:2])
         assert chat.prompt("see 2").tolist() == t.turns[2].prompt_ids.tolist()
+
+
+def test_an_episode_draws_how_much_history_it_sees_and_keeps_to_it():
+    counts = [sum(history(2, lean, seed) == h for seed in range(600)) for lean in (0.0, 2.0) for h in range(3)]
+    assert all(abs(n - 200) < 50 for n in counts[:3])
+    want = [np.exp(2.0 * h) for h in range(3)]
+    assert all(abs(n / 600 - w / sum(want)) < 0.06 for n, w in zip(counts[3:], want, strict=True))
+    seed = next(seed for seed in range(100) if history(3, 0.0, seed) == 2)
+    rule = rule_of("history(3)", seed)
+    assert rule(TALK) == window(2, TALK)
+    assert rule(TALK[:2]) == window(2, TALK[:2])
+    assert rule_of("history(3, 2.5)", seed)(TALK) in [window(k, TALK) for k in range(4)]
+    for wrong in ("history()", "history(-1)", "history(2"):
+        with pytest.raises(ValidationError, match="history"):
+            AgentConfig(context=wrong)

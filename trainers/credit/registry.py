@@ -62,6 +62,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "mc-grpo": "agentrl.trainers.credit.mc_grpo:mc_grpo",
         "mc-value": "agentrl.trainers.credit.mc_value:mc_value",
         "memact": "agentrl.trainers.credit.memact:memact",
+        "opob": "agentrl.trainers.credit.opob:opob",
         "prime": "agentrl.trainers.credit.prime:prime",
         "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
         "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from agentrl.rollout.stem import Stem
 from agentrl.seeds import derive
-from agentrl.types import Action, Group, Task
+from agentrl.types import Action, Group, Task, Trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,14 @@ class Filter(Method):
         raise NotImplementedError
 
 
+class Replay(Method):
+    """Which groups get a stored episode in the place of one of their own."""
+
+    def choose(self, group: Group, setting: Setting) -> str | None:
+        """The id of an episode of an earlier iteration; none: the group stays as it is."""
+        raise NotImplementedError
+
+
 class Brancher(Method):
     """Which episodes of a group are branched, and where."""
 
@@ -110,3 +118,7 @@ class Brancher(Method):
         The group is sorted by id, the order in which its episodes were asked for; failed ones are in it.
         """
         raise NotImplementedError
+
+    def keeps(self, group: Group) -> list[Trajectory]:
+        """Those of a whole group that are learnt from; the others are stored only."""
+        return group.trajectories

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentrl.errors import UserError
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
 from agentrl.trainers.recipe import RolloutConfig
-from agentrl.trainers.sampling.base import Brancher, Budget, Filter, Method, Setting, Start, TaskSource
+from agentrl.trainers.sampling.base import Brancher, Budget, Filter, Method, Replay, Setting, Start, TaskSource
 from agentrl.trainers.sampling.mixture import Mixture
 from agentrl.trainers.sampling.registry import bind
 from agentrl.types import Group, Task, Trajectory
@@ -27,6 +27,7 @@ class Sampling:
     budget: Budget
     brancher: Brancher | None
     filter: Filter | None
+    replay: Replay | None
     tasks: int
     size: int
     seed: int
@@ -49,8 +50,11 @@ class Sampling:
         if weights is not None and len(weights) > 1:
             source = Mixture(weights=dict(weights), sources={env: bind("source", config.source) for env in weights})
         filter = None if config.filter is None else bind("filter", config.filter)
+        replay = None if config.replay is None else bind("replay", config.replay)
         tasks, size = config.tasks, config.group
-        return cls(source, budget, brancher, filter, tasks, size, seed, config.temperature, config.deterministic)
+        return cls(
+            source, budget, brancher, filter, replay, tasks, size, seed, config.temperature, config.deterministic
+        )
 
     @property
     def branches(self) -> bool:
@@ -82,14 +86,24 @@ class Sampling:
         """
         made: list[Group] = []
         dropped: list[Group] = []
+        pruned: list[Group] = []
         for _ in range(1 + (self.filter.rounds if self.filter is not None else 0)):
             for group in await self._some(iteration, [*made, *dropped], tasks, self.tasks - len(made), play):
-                (made if self.filter is None or self.filter.keeps(group) else dropped).append(group)
+                kept, rest = self._pruned(group)
+                (made if self.filter is None or self.filter.keeps(kept) else dropped).append(kept)
+                pruned += rest
             if len(made) >= self.tasks:
                 break
         if not made:
             made, dropped = dropped, []
-        return made, dropped
+        return made, [*dropped, *pruned]
+
+    def _pruned(self, group: Group) -> tuple[Group, list[Group]]:
+        """The group without what its brancher does not keep, and that in a group of its own."""
+        kept = group.trajectories if self.brancher is None else self.brancher.keeps(group)
+        ids = {t.id for t in kept}
+        out = [replace(t, group=f"{group.id}-pruned") for t in group if t.id not in ids]
+        return Group(group.task, group.id, kept), [Group(group.task, f"{group.id}-pruned", out)] if out else []
 
     async def _some(
         self, iteration: int, before: Sequence[Group], tasks: Sequence[Task], count: int, play: Play
@@ -115,6 +129,30 @@ class Sampling:
             )
         return [group.made for group in groups]
 
+    def replayed(
+        self, groups: Sequence[Group], iteration: int, load: Callable[[str], Trajectory]
+    ) -> tuple[list[Group], list[Group]]:
+        """The groups with stored episodes in some of them, and what had to make room, in groups of its own.
+
+        A stored episode keeps its tokens, behaviour logprobs and versions, and comes under a new id in the place of the
+        group's first. Asked before an iteration is observed.
+        """
+        if self.replay is None:
+            return list(groups), []
+        setting = Setting(self.size, self.vocabulary, derive(self.seed, "replay", iteration))
+        learnt: list[Group] = []
+        aside: list[Group] = []
+        for group in groups:
+            id = self.replay.choose(group, setting)
+            if id is not None:
+                out, *rest = group.trajectories
+                known = load(id)
+                back = replace(known, id=f"{group.id}-replay", group=group.id, info=known.info | {"replayed": id})
+                aside.append(Group(group.task, f"{group.id}-aside", [replace(out, group=f"{group.id}-aside")]))
+                group = Group(group.task, group.id, [back, *rest])
+            learnt.append(group)
+        return learnt, aside
+
     def observe(self, groups: Sequence[Group]) -> None:
         """Learn from an iteration. Called in the order of training, whichever iteration was played first."""
         for method in self._methods.values():
@@ -127,7 +165,7 @@ class Sampling:
 
     @property
     def _methods(self) -> dict[str, Method]:
-        optional = {"brancher": self.brancher, "filter": self.filter}
+        optional = {"brancher": self.brancher, "filter": self.filter, "replay": self.replay}
         return {"source": self.source, "budget": self.budget} | {k: v for k, v in optional.items() if v is not None}
 
 

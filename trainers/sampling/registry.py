@@ -12,7 +12,7 @@ from agentrl.errors import UserError, unknown
 from agentrl.trainers.options import Spec, read
 from agentrl.trainers.sampling.base import Method
 
-Kind = Literal["source", "budget", "brancher", "filter"]
+Kind = Literal["source", "budget", "brancher", "filter", "replay"]
 M = TypeVar("M", bound=type[Method])
 
 _HERE = "agentrl.trainers.sampling"
@@ -36,11 +36,15 @@ BUILTIN: dict[Kind, dict[str, str]] = {
         "appo": f"{_HERE}.appo:APPO",
         "arpo": f"{_HERE}.arpo:ARPO",
         "hints": f"{_HERE}.hints:Hints",
+        "latr": f"{_HERE}.latr:LATR",
         "scope": f"{_HERE}.scope:SCOPE",
         "treepo": f"{_HERE}.treepo:TreePO",
     },
     "filter": {
         "dynamic": f"{_HERE}.dynamic:Dynamic",
+    },
+    "replay": {
+        "successes": f"{_HERE}.successes:Successes",
     },
 }
 
