@@ -17,7 +17,7 @@ import pydantic_core
 from agentrl.types import Content, Part, is_part
 
 F = TypeVar("F", bound=Callable[..., Any])
-_MARK = "__agentrl_tool__"
+MARK = "__agentrl_tool__"
 
 
 class ToolError(Exception):
@@ -128,7 +128,7 @@ def tool(
     def mark(f: F) -> F:
         if made.cache and "self" in inspect.signature(f).parameters:
             raise TypeError(f"tool {f.__qualname__}: only a plain function can be cached, a method has a state")
-        setattr(f, _MARK, Tool(name or f.__name__, inspect.getdoc(f) or "", f, _arguments(f), made))
+        setattr(f, MARK, Tool(name or f.__name__, inspect.getdoc(f) or "", f, _arguments(f), made))
         return f
 
     return mark if function is None else mark(function)
@@ -161,7 +161,7 @@ def tools_of(home: object) -> dict[str, Tool]:
 
 def tool_of(function: object) -> Tool | None:
     """The tool a function or method was marked as."""
-    found = getattr(function, _MARK, None)
+    found = getattr(function, MARK, None)
     return found if isinstance(found, Tool) else None
 
 
