@@ -16,8 +16,9 @@ import yaml
 
 from agentrl import __version__
 from agentrl.errors import UserError
+from agentrl.store.rows import transcript
 from agentrl.trainers.recipe import Recipe
-from agentrl.types import Trajectory, text_of
+from agentrl.types import Trajectory
 
 
 class Record:
@@ -139,17 +140,6 @@ class Record:
         chosen = [*wins[: count - count // 2], *losses[: count // 2]]
         chosen += [t for t in trajectories if t not in chosen][: count - len(chosen)]
         self.write("examples.txt", "\n\n".join(transcript(t) for t in chosen) + "\n")
-
-
-def transcript(trajectory: Trajectory) -> str:
-    t = trajectory
-    head = f"=== {t.task.key} | {'success' if t.success else 'no success'} | {t.stop.value} | reward {t.reward:g}"
-    lines = [head]
-    for turn in t.turns:
-        seen = turn.observation
-        lines.append(seen if isinstance(seen, str) else "\n".join(text_of(m["content"]) for m in seen))
-        lines.append(f"> {turn.text or turn.action}" + ("" if turn.valid else "   [invalid]"))
-    return "\n".join(lines)
 
 
 def _flat(metrics: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("agentrl.cli.doctor:doctor", "Say what runs here, and whether a policy can be trained."),
     "export": ("agentrl.cli.export:export", "Write a policy as a transformers folder with a model card."),
     "losses": ("agentrl.cli.losses:app", "List the losses that a recipe can name."),
+    "traj": ("agentrl.cli.traj:app", "List, filter, show and export stored trajectories."),
     "view": ("agentrl.cli.view:view", "Look into runs in the browser, or write one page."),
     "credit": ("agentrl.cli.credit:app", "Say which turn earned what; check methods against numbers."),
 }

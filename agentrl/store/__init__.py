@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from agentrl.errors import UserError
 from agentrl.store.decode import decode
 from agentrl.store.encode import encode
+from agentrl.store.migrate import migrated
 from agentrl.store.schema import FORMAT, SCHEMA
 from agentrl.types import Group
 
@@ -92,7 +93,8 @@ def _load(file: Path) -> Any:
     found = (table.schema.metadata or {}).get(b"agentrl.format")
     if found is None:
         raise UserError(f"{file} holds no agentrl trajectories")
-    if found != FORMAT:
+    table = migrated(table, found)
+    if table is None:
         theirs, ours = found.decode(errors="replace"), FORMAT.decode()
         raise UserError(f"{file} is in trajectory format {theirs}; this version of agentrl reads format {ours}")
     if not table.schema.equals(SCHEMA):

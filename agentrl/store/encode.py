@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from agentrl.store.migrate import kind_of
 from agentrl.store.schema import ARRAYS, CALL, FORMAT, SCHEMA, TRAJECTORY, TURN
 from agentrl.types import Action, Group, Task, ToolRecord, Trajectory, Turn
 
@@ -33,6 +34,7 @@ def _row(group: Group, trajectory: Trajectory, iteration: int | None) -> dict[st
         "env": env,
         "task": _utf8(trajectory.task.key),
         "task_id": task_id,
+        "task_type": _utf8(kind_of(trajectory.info)),
         "kwargs": kwargs,
         "seed": trajectory.seed,
         "success": trajectory.success,

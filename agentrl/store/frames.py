@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from agentrl import store
 from agentrl.errors import UserError, unknown
+from agentrl.store.migrate import kind_of
 from agentrl.store.schema import TRAJECTORY
 from agentrl.types import Group
 
@@ -114,10 +116,17 @@ class Turns:
 
 
 def _columns(file: Path, columns: Sequence[str]) -> Any:
+    """Columns of a file by name. The kind of a task, which the first format kept in ``info``, is read from there."""
     try:
-        return pq.ParquetFile(file).read(list(columns)).replace_schema_metadata()
+        stored = pq.ParquetFile(file)
+        if "task_type" not in columns or "task_type" in stored.schema_arrow.names:
+            return stored.read(list(columns)).replace_schema_metadata()
+        others = [name for name in columns if name != "task_type"]
+        table = stored.read(list(dict.fromkeys([*others, "info"]))).replace_schema_metadata()
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} is damaged or no trajectory file: {str(error).splitlines()[0]}") from None
+    kinds = pa.array([kind_of(json.loads(info)) for info in table["info"].to_pylist()], pa.string())
+    return table.append_column("task_type", kinds).select(list(columns))
 
 
 def _turns(file: Path) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-FORMAT = b"1"
+FORMAT = b"2"  # what is written; migrate.py reads the earlier ones
 
 CALL = pa.struct(
     {
@@ -46,6 +46,7 @@ TRAJECTORY = {
     "env": pa.string(),
     "task": pa.string(),
     "task_id": pa.string(),
+    "task_type": pa.string(),
     "kwargs": pa.string(),
     "seed": pa.int64(),
     "success": pa.bool_(),

@@ -26,9 +26,9 @@ def version(run: Path) -> str:
 def overview(run: Path) -> dict[str, Any]:
     """Everything but the turns. Raises UserError where nothing is stored yet."""
     seen = version(run)  # before anything is read, so that what comes meanwhile is asked for again
-    table = Trajectories(run).table([*_EPISODES, "trusted", "parent", "info"])
+    table = Trajectories(run).table([*_EPISODES, "trusted", "parent", "task_type"])
     episodes: dict[str, list[Any]] = {name: table[name].to_pylist() for name in (*_EPISODES, "trusted", "parent")}
-    episodes["type"] = [_type(info) for info in table["info"].to_pylist()]
+    episodes["type"] = table["task_type"].to_pylist()
     summary, recipe = _json(run / "summary.json"), _recipe(run)
     return {
         "name": run.resolve().name,
@@ -86,11 +86,6 @@ def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
 def _evaluation(path: Path) -> dict[str, Any] | None:
     found = _json(path)
     return {key: value for key, value in found.items() if key != "by_task"} if found else None
-
-
-def _type(info: str) -> str:
-    found = json.loads(info) if info and "task_type" in info else {}
-    return str(found.get("task_type", "")) if isinstance(found, dict) else ""
 
 
 def _recipe(run: Path) -> dict[str, Any]:
