@@ -6,7 +6,7 @@ import asyncio
 import copy
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ from agentrl.trainers.record import Record
 from agentrl.trainers.sampling import Sampling
 from agentrl.trainers.scorers import Scorers
 from agentrl.trainers.spares import fill, with_spares
+from agentrl.trainers.stream import Credited, Stream
 from agentrl.trainers.update import Learner
 from agentrl.trainers.values import teach
 from agentrl.types import Group, Task, Trajectory
@@ -67,8 +68,16 @@ class Iteration:
         begin = time.perf_counter()
         self.observer.phase("rollout", recipe.rollout.tasks * recipe.rollout.group)
         with self.phases("rollout") as rolled:
+            streamed: Credited | None = None
             if self.ahead is not None:
                 made, dropped = self.ahead.take(iteration)
+            elif recipe.rollout.stream:
+                self.meter.start()
+                streamed = Credited(recipe, state["credit"], iteration)
+                with Stream(functools.partial(self._rollouts, iteration)) as groups:
+                    coming = streamed.samples(groups, lambda group: bool(usable([group], recipe.rollout)))
+                    updated = learner.stream(coming, iteration / recipe.iterations)
+                    made, dropped = groups.played
             else:
                 self.meter.start()
                 made, dropped = asyncio.run(self._rollouts(iteration))
@@ -103,7 +112,10 @@ class Iteration:
             seed = derive(recipe.seed, "minibatches", iteration)
             if self.demos is not None:
                 samples = self.demos.mixed(samples, derive(recipe.seed, "demos", iteration))
-            updated = learner.update(samples, seed, iteration / recipe.iterations)
+            if streamed is None:
+                updated = learner.update(samples, seed, iteration / recipe.iterations)
+            else:
+                streamed.check(given)
         rollout.training_seconds += trained()
         with self.phases("sync"):
             take = functools.partial(policy.update, adapters.trained(learner.model), iteration + 1)
@@ -147,9 +159,11 @@ class Iteration:
         finished = [*self.finished.values()]
         return metrics, {"credit": dict(given.state), "sampling": sampled, "finished": finished, **self.scorers.state()}
 
-    async def _rollouts(self, iteration: int) -> tuple[list[Group], list[Group]]:
+    async def _rollouts(
+        self, iteration: int, on_group: Callable[[Group], None] | None = None
+    ) -> tuple[list[Group], list[Group]]:
         self._asked[iteration] = self.sampling.asked
-        return await self.sampling.play(iteration, self.tasks, self._play)
+        return await self.sampling.play(iteration, self.tasks, self._play, on_group)
 
     async def _play(self, jobs: Sequence[Job]) -> list[Trajectory]:
         """One trajectory a job: what was finished before a resume, or a spare's where the job's own broke."""

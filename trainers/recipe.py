@@ -57,6 +57,7 @@ class RolloutConfig(_Part):
     spares: int = Field(0, ge=0, description="more siblings started, to take the places of broken ones")
     recycle: int | None = Field(None, ge=1, description="episodes after which a worker process is replaced")
     staleness: int = Field(0, ge=0, description="updates that rollouts may lag behind; 0: strictly on-policy")
+    stream: bool = Field(False, description="learn from groups as they end; the weights change when all have")
     source: str | dict[str, Any] = Field("uniform", description="which tasks are played")
     budget: str | dict[str, Any] = Field("equal", description="how many episodes each task gets")
     brancher: str | dict[str, Any] | None = Field(None, description="which episodes are branched; none: none")
@@ -65,7 +66,7 @@ class RolloutConfig(_Part):
 
     @model_validator(mode="after")
     def _fixed_order(self) -> RolloutConfig:
-        for name in ("staleness", "spares"):
+        for name in ("staleness", "spares", "stream"):
             if self.deterministic and getattr(self, name):
                 raise ValueError(f"{name} depends on who is first, so it needs deterministic: false")
         return self
@@ -184,6 +185,29 @@ class Recipe(_Part):
         if isinstance(self.env, dict):
             return self.env
         return {self.env: EnvShare(kwargs=self.kwargs)} if self.env else {}
+
+    @model_validator(mode="after")
+    def _streamed(self) -> Recipe:
+        if not self.rollout.stream:
+            return self
+        rollout, optim = self.rollout, self.optim
+        needed = {
+            "rollout.staleness=0": not rollout.staleness,
+            "rollout.budget=equal": rollout.budget == "equal",
+            "no rollout.brancher": rollout.brancher is None,
+            "no rollout.filter": rollout.filter is None,
+            "no rollout.replay": rollout.replay is None,
+            "optim.epochs=1": optim.epochs == 1,
+            "optim.minibatches=1": optim.minibatches == 1,
+            "no demos": self.demos is None,
+            "no value, mc_value, prime, agentprm or judge": not (
+                self.value or self.mc_value or self.prime or self.agentprm or self.judge
+            ),
+        }
+        for what, holds in needed.items():
+            if not holds:
+                raise ValueError(f"rollout.stream learns from each group alone and once, so it needs {what}")
+        return self
 
     @model_validator(mode="after")
     def _arguments_of_one(self) -> Recipe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,8 @@ from agentrl.trainers.proximal import Proximal, Weights, holding
 from agentrl.trainers.recipe import LossConfig, OptimConfig
 from agentrl.trainers.values import Critic
 from agentrl.types import FloatArray
+
+COUNTS = ("ratio_sum", "ratio_square_sum", "rows")  # metrics that are sums over rows, and no weighted means
 
 
 @dataclass
@@ -94,6 +96,33 @@ class Learner:
         self.proximal.updated(self.model)
         return {key: value / max(1, minibatches) for key, value in sums.items()} | (gap or {})
 
+    def stream(self, groups: Iterable[Sequence[Sample]], progress: float = 0.0) -> dict[str, float]:
+        """One optimiser step whose gradient is added up while groups come: what :meth:`update` does with all of them in
+        one epoch of one minibatch. Samples of different groups are of different trajectories.
+        """
+        if self.objective.whole:
+            raise UserError("this loss looks at all samples of a step at once, so it cannot learn from them one by one")
+        self.rate = 1.0 - 0.9 * progress if self.optim.anneal else 1.0
+        sums: dict[str, float] = {}
+        weights: dict[int, float] = {}
+        gaps: list[np.ndarray] = []
+        units = 0
+        for samples in groups:
+            self.proximal.prepare(samples, self.score)
+            count = set_weights(samples, self.loss.aggregate, self.loss.constant)
+            for sample in samples:
+                sample.weight = sample.weight * count
+            units += count
+            gaps += self._backward(samples, sums, weights)
+        gap = self._checked(gaps)
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= max(1, units)
+        sums = {key: value if key in COUNTS else value / max(1, units) for key, value in sums.items()}
+        metrics = self._advance(sums, weights)
+        self.proximal.updated(self.model)
+        return metrics | gap
+
     def score(self, samples: Sequence[Sample], weights: Weights | None = None) -> list[FloatArray]:
         """Logprobs [L] of each sample by the trainer, 0 where nothing is trained; ``weights`` none: its own."""
         found = [np.zeros(len(sample.ids), np.float32) for sample in samples]
@@ -120,10 +149,17 @@ class Learner:
             self.proximal.load(state["proximal"])
 
     def _step(self, samples: Sequence[Sample]) -> tuple[dict[str, float], list[np.ndarray]]:
-        batches = BATCHERS[self.batcher](samples, self.optim.positions)
         sums: dict[str, float] = {}
+        weights: dict[int, float] = {}
+        gaps = self._backward(samples, sums, weights)
+        return self._advance(sums, weights), gaps
+
+    def _backward(
+        self, samples: Sequence[Sample], sums: dict[str, float], weights: dict[int, float]
+    ) -> list[np.ndarray]:
+        """Add to the gradient, to ``sums`` by metric, and to ``weights``: of trajectories, log of present / sampler."""
+        batches = BATCHERS[self.batcher](samples, self.optim.positions)
         gaps = []
-        weights: dict[int, float] = {}  # of trajectories, present over sampler, as logarithms
         whole = self._whole(batches, sums) if self.objective.whole and len(batches) > 1 else None
         for i, batch in enumerate(batches):
             rows = self._rows(batch)
@@ -138,6 +174,10 @@ class Learner:
             owners = [sample.trajectory for sample, _ in batch.placed]
             for owner, log in zip(owners, _log_weights(rows), strict=False):  # the last may have no rows
                 weights[owner] = weights.get(owner, 0.0) + log
+        return gaps
+
+    def _advance(self, sums: dict[str, float], weights: dict[int, float]) -> dict[str, float]:
+        """One optimiser step with the gradient there is; its metrics."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
@@ -149,8 +189,8 @@ class Learner:
         if self.critic:
             sums["value_grad_norm"] = self.critic.step(rate, self.optim.grad_clip)
         self.steps += 1
-        counts = {name: sums.pop(name) for name in ("ratio_sum", "ratio_square_sum", "rows")}
-        return sums | {"effective_sample_share": effective_share(counts), "grad_norm": float(norm)}, gaps
+        counts = {name: sums.pop(name) for name in COUNTS}
+        return sums | {"effective_sample_share": effective_share(counts), "grad_norm": float(norm)}
 
     def _rows(self, batch: Batch) -> Rows:
         rows = self._forward(batch, self.model, "entropies" in self.objective.needs)

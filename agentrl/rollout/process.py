@@ -148,9 +148,11 @@ class Worker:
                         future.set_exception(_failure(answer["error"]))
                     else:
                         future.set_result(answer["result"])
-        code = process.wait()
+        with contextlib.suppress(ChildProcessError, AttributeError):  # until it is reaped its number is no other's
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(ProcessLookupError):  # what its environments started and left behind
             os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
         with self._lock:
             lost = [future for _, future in pending.values()]
             pending.clear()

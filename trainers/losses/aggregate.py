@@ -16,8 +16,8 @@ from agentrl.trainers.batching import Sample
 MODES = ("token", "turn", "sequence", "sequence-sum")
 
 
-def set_weights(samples: Sequence[Sample], mode: str, constant: float = 1.0) -> None:
-    """Fill ``sample.weight`` so that the loss is the weighted sum of token losses.
+def set_weights(samples: Sequence[Sample], mode: str, constant: float = 1.0) -> int:
+    """Fill ``sample.weight`` so that the loss is the weighted sum of token losses; how many units count the same.
 
     token: every token counts the same. turn: every turn counts the same, its tokens share. sequence: every trajectory
     counts the same. sequence-sum: tokens are summed and divided by trajectories times ``constant`` (Dr.GRPO, arXiv
@@ -30,7 +30,7 @@ def set_weights(samples: Sequence[Sample], mode: str, constant: float = 1.0) -> 
         total = sum(int(t.sum()) for t in trained)
         for sample, t in zip(samples, trained, strict=True):
             sample.weight = (t / max(1, total)).astype(np.float32)
-        return
+        return total
     owner = "turn" if mode == "turn" else "trajectory"
     keys = [s.turn if owner == "turn" else np.full(len(s.ids), s.trajectory) for s in samples]
     counts: dict[int, int] = {}
@@ -45,3 +45,4 @@ def set_weights(samples: Sequence[Sample], mode: str, constant: float = 1.0) -> 
             ]
         )
         sample.weight = (share / max(1, len(counts))).astype(np.float32)
+    return len(counts)

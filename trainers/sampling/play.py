@@ -78,17 +78,19 @@ class Sampling:
             method.state = state[name]
         self.asked, self.episodes = state["asked"], state["episodes"]
 
-    async def play(self, iteration: int, tasks: Sequence[Task], play: Play) -> tuple[list[Group], list[Group]]:
+    async def play(
+        self, iteration: int, tasks: Sequence[Task], play: Play, on_group: Callable[[Group], None] | None = None
+    ) -> tuple[list[Group], list[Group]]:
         """The groups of an iteration, each sorted by id: those to learn from, and those that a filter dropped.
 
         ``play`` plays jobs and gives trajectories in their order. What is asked for depends on what was played only,
-        never on when it ended.
+        never on when it ended. ``on_group`` hears of each group when it is whole, where there is one phase only.
         """
         made: list[Group] = []
         dropped: list[Group] = []
         pruned: list[Group] = []
         for _ in range(1 + (self.filter.rounds if self.filter is not None else 0)):
-            for group in await self._some(iteration, [*made, *dropped], tasks, self.tasks - len(made), play):
+            for group in await self._some(iteration, [*made, *dropped], tasks, self.tasks - len(made), play, on_group):
                 kept, rest = self._pruned(group)
                 (made if self.filter is None or self.filter.keeps(kept) else dropped).append(kept)
                 pruned += rest
@@ -106,7 +108,13 @@ class Sampling:
         return Group(group.task, group.id, kept), [Group(group.task, f"{group.id}-pruned", out)] if out else []
 
     async def _some(
-        self, iteration: int, before: Sequence[Group], tasks: Sequence[Task], count: int, play: Play
+        self,
+        iteration: int,
+        before: Sequence[Group],
+        tasks: Sequence[Task],
+        count: int,
+        play: Play,
+        on_group: Callable[[Group], None] | None,
     ) -> Sequence[Group]:
         """``count`` more groups, after those that the iteration has."""
         setting = Setting(self.size, self.vocabulary, derive(self.seed, "sampling", iteration))
@@ -117,7 +125,15 @@ class Sampling:
             _Growing(self, iteration, k, start, had[:k].count(start.task.key))
             for k, start in enumerate(starts, len(before))
         ]
-        if self.brancher is None:
+        if on_group is not None:
+
+            async def alone(group: _Growing, start: Start, n: int) -> None:
+                await _wave([group], [[start] * n], play)
+                on_group(group.made)
+
+            counts = self.budget.counts(starts, setting)
+            await asyncio.gather(*map(alone, groups, starts, counts))
+        elif self.brancher is None:
             counts = self.budget.counts(starts, setting)
             await _wave(groups, [[start] * n for start, n in zip(starts, counts, strict=True)], play)
             await _wave(groups, self.budget.more([group.made for group in groups], setting), play)
