@@ -16,7 +16,8 @@ from agentrl.errors import UserError, unknown
 # verb -> (home, help line); a home that is a typer app has sub-commands, one that is a function is the command
 COMMANDS: dict[str, tuple[str, str]] = {
     "envs": ("agentrl.cli.envs:app", "List, show and check environments; add your own."),
-    "new": ("agentrl.cli.new:app", "Write a small working environment to start from."),
+    "init": ("agentrl.cli.new:init", "Make a project: environment, tool, estimator, recipe, suite, tests."),
+    "new": ("agentrl.cli.new:app", "Write a small working environment, tool, estimator or loss."),
     "play": ("agentrl.cli.play:play", "Act in an environment yourself."),
     "collect": ("agentrl.cli.collect:collect", "Play episodes with any policy and store them."),
     "sft": ("agentrl.cli.sft:sft", "Train a policy to imitate stored episodes."),
