@@ -25,10 +25,10 @@ SYSTEM_PACKAGES ?= bubblewrap $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/nul
 PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
 
-.PHONY: help train test test-all test-docker test-web lint wheel system clean
+.PHONY: help train test test-all test-docker test-web test-code lint wheel system clean
 help:
 	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
-	@echo "targets: train test test-all test-docker test-web lint wheel system clean"
+	@echo "targets: train test test-all test-docker test-web test-code lint wheel system clean"
 
 train: system $(VENV)/.train-installed
 	$(BIN)/agentrl train household $(ARGS)
@@ -46,6 +46,12 @@ test-docker: $(VENV)/.test-installed
 test-web: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) chromium fonts-dejavu-core'
 	$(BIN)/pytest -m web $(ARGS)
+
+# reasoning-gym needs a compiler: one of its dependencies comes as C.
+test-code: $(VENV)/.test-installed
+	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) gcc libc6-dev python3-dev'
+	@$(PIP) -e '.[code]' | $(BRIEFLY)
+	$(BIN)/pytest tests/envs/code/test_reasoning.py $(ARGS)
 
 lint: system $(VENV)/.test-installed
 	$(BIN)/ruff check .

@@ -56,13 +56,12 @@ def main() -> None:
     world, out = WORLDS[args.world], args.out / args.world
     out.mkdir(parents=True, exist_ok=True)
     begin(world, out, args.seed)
-    wanted = args.only.split(",") if args.only else ["start", *ARMS]
-    for arm in wanted:
+    for arm in args.only.split(",") if args.only else ["start", *ARMS]:
         if arm in ARMS:
             train(world, out, arm, args.iterations, args.seed)
         evaluate(world, out, arm, args.tasks, args.seed)
-    found = {arm: measured(out, arm) for arm in ("start", *ARMS) if (out / f"{arm}-eval").exists()}
-    args.out.joinpath(f"{args.world}.json").write_text(json.dumps({"command": sys.argv, **found}, indent=1) + "\n")
+        found = {arm: measured(out, arm) for arm in ("start", *ARMS) if (out / f"{arm}-eval" / "report.json").exists()}
+        (args.out / f"{args.world}.json").write_text(json.dumps({"command": sys.argv, **found}, indent=1) + "\n")
     show(found)
     draw(found, args.out / f"{args.world}.png")
 
@@ -70,7 +69,7 @@ def main() -> None:
 def agentrl(*words: object) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "agentrl", *map(str, words)]
-    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def begin(world: dict[str, Any], out: Path, seed: int) -> None:
@@ -96,7 +95,7 @@ def train(world: dict[str, Any], out: Path, arm: str, iterations: int, seed: int
 
 
 def evaluate(world: dict[str, Any], out: Path, arm: str, tasks: int, seed: int) -> None:
-    agentrl("eval", f"{world['env']}:unseen", "--policy", out / arm, "--first", tasks, "--seed", seed, "--json",
+    agentrl("eval", f"{world['env']}:unseen", "--policy", out / arm, "--first", tasks, "--seed", seed,
             "-o", out / f"{arm}-eval")  # fmt: skip
 
 

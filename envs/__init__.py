@@ -63,3 +63,10 @@ register(
     splits="agentrl.envs.repair.env:splits",
     max_turns=16,
 )
+register(
+    "agentrl/Reasoning-v0",
+    entry_point="agentrl.envs.code.reasoning:Reasoning",
+    splits="agentrl.envs.code.reasoning:splits",
+    max_turns=8,
+    extra="code",
+)
