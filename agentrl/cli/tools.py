@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import json
 from collections.abc import Callable
@@ -90,9 +91,9 @@ async def _call(home: Any, tool: Tool, arguments: dict[str, Any], kwargs: dict[s
     async def in_thread(function: Callable[[], Any]) -> Any:
         return await asyncio.to_thread(function)
 
-    if not isinstance(home, type):
+    if not isinstance(home, type | Toolset):
         return await call(tool, home, arguments, in_thread)
-    toolset: Toolset = home(**kwargs)
+    toolset: Toolset = home(**kwargs) if isinstance(home, type) else copy.copy(home)
     attribute = next(attribute for attribute, found in tools_of(home).items() if found is tool)
     try:
         toolset.reset()
@@ -102,7 +103,7 @@ async def _call(home: Any, tool: Tool, arguments: dict[str, Any], kwargs: dict[s
 
 
 def _find(name: str) -> tuple[Any, Tool]:
-    """The function or Toolset class, and the tool of it that is meant."""
+    """The function, the Toolset or the class of one, and the tool of it that is meant."""
     file, _, wanted = name.rpartition(":")
     if not file:
         home = registry.home_of(wanted)
@@ -114,14 +115,14 @@ def _find(name: str) -> tuple[Any, Tool]:
     if wanted not in found:
         raise unknown(f"tool of {file}", wanted, found)
     home = found[wanted]
-    tools = list(tools_of(home).values()) if isinstance(home, type) else [tool_of(home)]
+    tools = list(tools_of(home).values()) if isinstance(home, type | Toolset) else [tool_of(home)]
     return home, next(tool for tool in tools if tool is not None and tool.name == wanted)
 
 
 def _tools_in(names: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for value in names.values():
-        if isinstance(value, type) and issubclass(value, Toolset):
+        if isinstance(value, Toolset) or (isinstance(value, type) and issubclass(value, Toolset)):
             found |= {tool.name: value for tool in tools_of(value).values()}
         elif (tool := tool_of(value)) is not None:
             found[tool.name] = value

@@ -14,6 +14,7 @@ import pytest
 
 import agentrl as ar
 from agentrl import api, store
+from agentrl.cli.main import main
 from agentrl.errors import UserError
 from agentrl.tools import ToolError
 from agentrl.tools.mcp import mcp
@@ -176,3 +177,11 @@ def test_the_engine_plays_with_them(address, tmp_path):
     assert [t.success for t in played] == [True] * 3
     assert [[call.name for turn in t.turns for call in turn.tool_calls] for t in played] == [["keep"]] * 3
     assert sorted(t.turns[1].observation[0]["content"] for t in played) == ["1 kept", "2 kept", "3 kept"]
+
+
+def test_they_can_be_called_from_the_command_line(tmp_path, capsys):
+    file = tmp_path / "notes.py"
+    file.write_text(f"from agentrl.tools.mcp import mcp\n\nnotes = mcp({sys.executable!r}, {SERVER!r})\n")
+    with pytest.raises(SystemExit) as end:
+        main(["tools", "call", f"{file}:keep", "--args", '{"text": "a", "times": 2}'])
+    assert (end.value.code, capsys.readouterr().out) == (0, "2 kept\n")
