@@ -1,7 +1,7 @@
 """VCPO's step hook: the learning rate falls with the effective number of trajectories that stale weights leave.
 
-Source: github.com/mit-han-lab/vcpo (recipe/fully_async_policy/staleness_utils.py). Its baseline by gradient norms is
-left out: it needs one backward pass a trajectory.
+Source: github.com/mit-han-lab/vcpo (recipe/fully_async_policy/staleness_utils.py). A proxy of its baseline, which takes
+one backward pass a trajectory there, is the estimator ``opob``.
 """
 
 from __future__ import annotations
