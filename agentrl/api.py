@@ -6,6 +6,7 @@ Each runs its event loop in a thread of its own, so it works where a loop runs a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +59,7 @@ def collect(
     beta: float = 0.0,
     plugin: Sequence[str] = (),
     on_done: Callable[[Trajectory], None] | None = None,
+    engine: str = "transformers",
 ) -> Path:
     """Play ``episodes`` of each environment (split train) and store them; the folder.
 
@@ -83,6 +85,7 @@ def collect(
             Teacher(beta) if labels else None,
             plugin,
             on_done,
+            engine,
         )
     )
 
@@ -117,6 +120,7 @@ def train(
     env_or_recipe: str,
     *,
     policy: str | None = None,
+    engine: str | None = None,
     iterations: int | None = None,
     group: int | None = None,
     rewards: list[Any] | None = None,
@@ -129,7 +133,8 @@ def train(
     """Train by reinforcement learning; a :class:`agentrl.trainers.loop.Run`."""
     from agentrl.trainers.loop import Training
 
-    changes = [*set, *([f"policy.path={policy}"] if policy else []), *([f"rollout.group={group}"] if group else [])]
+    keys = {"policy.path": policy, "policy.engine": engine, "rollout.group": group}
+    changes = [*set, *(f"{key}={value}" for key, value in keys.items() if value)]
     made = recipe_for(env_or_recipe, changes, iterations=iterations, rewards=rewards, credit=credit, seed=seed)
     folder = Path(out) if out is not None else new_folder(made.name)
     return _apart(lambda: Training.new(made, folder, observer).run())
@@ -164,27 +169,28 @@ def evaluate(
     out: str | Path | None = None,
     agent: AgentConfig | None = None,
     on_done: Callable[[Trajectory, int], None] | None = None,
+    engine: str = "transformers",
 ) -> Report:
     """Measure a policy on a suite or ``ENV[:SPLIT]``: ``k`` attempts a task, the first ``limit`` tasks."""
     chosen = suites.load(suite, allow_train=allow_train, kwargs=kwargs)
 
     def run() -> Report:
         asyncio.run(preflight(chosen.tasks()[0]))
-        loaded = load_policy(policy)
-        taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else None
-        return measure(
-            chosen,
-            loaded.policy,
-            agent=agent or taught,
-            name=policy,
-            identity=_identity(loaded.source),
-            attempts=k,
-            limit=limit,
-            workers=workers,
-            seed=seed,
-            out=Path(out) if out else None,
-            on_done=on_done,
-        )
+        with contextlib.closing(load_policy(policy, engine=engine)) as loaded:
+            taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else None
+            return measure(
+                chosen,
+                loaded.policy,
+                agent=agent or taught,
+                name=policy,
+                identity=_identity(loaded.source),
+                attempts=k,
+                limit=limit,
+                workers=workers,
+                seed=seed,
+                out=Path(out) if out else None,
+                on_done=on_done,
+            )
 
     return _apart(run)
 
@@ -297,12 +303,13 @@ def _collect(
     teacher: Teacher | None,
     plugin: Sequence[str],
     on_done: Callable[[Trajectory], None] | None,
+    engine: str = "transformers",
 ) -> Path:
     for path in plugin:
         plugins.load(path)
     if out.exists() and any(out.glob("*.parquet")):
         raise UserError(f"{out} holds trajectories already; choose another folder")
-    loaded = load_policy(name, noise=noise)
+    loaded = load_policy(name, engine=engine, noise=noise)
     taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else AgentConfig()
     rollout = Rollout(loaded.policy, taught, Limits(), deterministic=True, teacher=teacher)
     try:
@@ -323,6 +330,7 @@ def _collect(
                 store.write(out, f"{number:02d}-{start:07d}", keep(played))
     finally:
         rollout.close()
+        loaded.close()
     (out / "plugins.txt").write_text("".join(f"{p}\n" for p in plugins.loaded()))
     return out
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from agentrl import store
 from agentrl.errors import UserError
-from agentrl.policies.transformers import TransformersPolicy
+from agentrl.policies.base import Learning
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
@@ -46,7 +46,7 @@ class Iteration:
     tasks: Sequence[Task]
     rollout: Rollout
     learner: Learner
-    policy: TransformersPolicy
+    policy: Learning
     sampling: Sampling
     scorers: Scorers
     demos: Demos | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import json
@@ -22,8 +23,10 @@ from agentrl.envs import plugins, registry
 from agentrl.errors import UserError
 from agentrl.evaluation import suites
 from agentrl.evaluation.evaluate import evaluate
+from agentrl.policies.base import Learning
 from agentrl.policies.load import load_model, locate
 from agentrl.policies.transformers import TransformersPolicy
+from agentrl.policies.vllm import VLLMPolicy
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
@@ -114,6 +117,11 @@ class Training:
         return cls(recipe, Record(folder), observer or Observer(), last.resolve() if last.exists() else None)
 
     def run(self) -> Run:
+        with contextlib.ExitStack() as held:
+            return self._run(held)
+
+    def _run(self, held: contextlib.ExitStack) -> Run:
+        """``held``: what is closed when the run ends, however that is."""
         recipe, record, say = self.recipe, self.record, self.observer.note
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
@@ -155,7 +163,14 @@ class Training:
                     adapters.take(model, adapters.read(self.resumed))
             agent = self._agent(where)
             slots = min(recipe.rollout.concurrency, 1024)
-            policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
+            policy: Learning
+            if recipe.policy.engine == "vllm":
+                gap = recipe.loss.max_logprob_gap
+                policy = VLLMPolicy(where, name=recipe.policy.path, slots=slots, trainer=model, max_gap=gap)
+                say("note: vLLM batches requests as they arrive: reruns differ by rounding")
+            else:
+                policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
+            held.callback(policy.close)
             reference = None
             if "reference" in needs and not recipe.lora:
                 reference = _frozen(recipe.policy.path, tokenizer)
@@ -277,7 +292,7 @@ class Training:
         return self.recipe.agent or taught or AgentConfig()
 
     def _measure(
-        self, name: str, suite: suites.Suite | None, policy: TransformersPolicy, agent: AgentConfig
+        self, name: str, suite: suites.Suite | None, policy: Learning, agent: AgentConfig
     ) -> dict[str, Any] | None:
         if suite is None:
             return None

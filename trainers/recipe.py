@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from agentrl.agents.chat import AgentConfig
 from agentrl.errors import UserError, unknown
+from agentrl.policies.load import Engine
 from agentrl.rollout.limits import Limits
 
 
@@ -40,7 +41,7 @@ Envs = Annotated[
 
 class PolicyConfig(_Part):
     path: str = Field("small", description="what: a bundled name, a folder, a run folder or a hub name")
-    engine: Literal["transformers"] = Field("transformers", description="how tokens are made")
+    engine: Engine = Field("transformers", description="how tokens are made: transformers | vllm")
 
 
 class RolloutConfig(_Part):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentrl.errors import UserError
-from agentrl.policies.transformers import TransformersPolicy
+from agentrl.policies.base import Learning
 from agentrl.rollout.engine import Rollout
 from agentrl.seeds import derive
 from agentrl.trainers.action_values import ActionValues
@@ -62,7 +62,7 @@ class Scorers:
     plan: Plan
     learner: Learner
     rollout: Rollout
-    policy: TransformersPolicy
+    policy: Learning
     observer: Observer
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from agentrl.errors import UserError, unknown
 def collect(
     envs: Annotated[list[str], typer.Argument(help="[FILE.py:]ENV[:SPLIT], one or several (split train by default).")],
     policy: Annotated[str, typer.Option(help="expert, random, replay:PATH, or any policy of tokens.")] = "expert",
+    engine: Annotated[str, typer.Option("--policy.engine", help="transformers, or vllm.")] = "transformers",
     noise: Annotated[str, typer.Option(help="How often the expert acts at random: 0.3, or 0.2-0.9 by episode.")] = "0",
     episodes: Annotated[int, typer.Option("-n", min=1, help="Episodes an environment.")] = 1000,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trajectories.")] = Path("demos"),
@@ -76,6 +77,7 @@ def collect(
             beta=beta,
             plugin=plugin or (),
             on_done=count,
+            engine=engine,
         )
     total = episodes * len(envs)
     typer.echo(f"{total} episodes, {wins / total:.1%} successful, {turns / total:.1f} turns each: {out}")

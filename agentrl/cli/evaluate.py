@@ -18,6 +18,7 @@ def evaluate(
         str | None, typer.Argument(help="Suite, or [FILE.py:]ENV[:SPLIT] (unseen by default). None: list the suites.")
     ] = None,
     policy: Annotated[str, typer.Option(help="Bundled name, folder, run, hub name, expert, random, idle.")] = "small",
+    engine: Annotated[str, typer.Option("--policy.engine", help="transformers, or vllm.")] = "transformers",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Attempts a task.")] = None,
     first: Annotated[int | None, typer.Option("--first", min=1, help="Only the first tasks.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that hold the environments.")] = 0,
@@ -67,6 +68,7 @@ def evaluate(
             allow_train=allow_train,
             out=out,
             on_done=lambda trajectory, total: bar.update(task, advance=1, total=total),
+            engine=engine,
         )
     if as_json:
         print(report.json())

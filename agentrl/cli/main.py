@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("agentrl.cli.train:train", "Train a policy by reinforcement learning."),
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),
     "compare": ("agentrl.cli.compare:compare", "Compare two policies on the same tasks."),
+    "serve": ("agentrl.cli.serve:serve", "Serve a policy to agent programs and keep their sessions."),
     "tools": ("agentrl.cli.tools:app", "List and show the tools of agents, and try them."),
     "doctor": ("agentrl.cli.doctor:doctor", "Say what runs here, and whether a policy can be trained."),
     "export": ("agentrl.cli.export:export", "Write a policy as a transformers folder with a model card."),
@@ -36,7 +37,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 # modules that an extra brings, for the hint where they are missing
-_EXTRAS = {"torch": "train", "transformers": "train", "tensorboard": "train", "matplotlib": "train"}
+_EXTRAS = {
+    "torch": "train",
+    "transformers": "train",
+    "tensorboard": "train",
+    "matplotlib": "train",
+    "starlette": "serve",
+    "uvicorn": "serve",
+}
 _MENDABLE = {
     errno.ENOSPC,
     errno.EDQUOT,

@@ -72,6 +72,18 @@ class Policy(Protocol):
         """Deterministic mode: before each step, wait until ``live()`` requests are in; None: never wait."""
 
 
+class Learning(Policy, Protocol):
+    """A policy whose weights change while it is used."""
+
+    version: int  # of the weights, which every sampled token is stamped with
+
+    def update(self, state: dict[str, Any], version: int) -> None:
+        """Take new weights, from the thread that requests are awaited in. What was computed by the old is dropped."""
+
+    def close(self) -> None:
+        """Free what it holds beyond memory of this process."""
+
+
 @dataclass(slots=True)
 class ScriptedTurn:
     """What a scripted policy may look at when it acts."""

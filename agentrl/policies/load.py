@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from agentrl.errors import UserError, unknown
 from agentrl.policies.base import Policy, ScriptedPolicy
 
 BUNDLED = {"small": Path(__file__).parent / "small"}
+
+
+Engine = Literal["transformers", "vllm"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 @dataclass(slots=True)
@@ -20,6 +24,12 @@ class Loaded:
     policy: Policy | ScriptedPolicy
     agent: dict[str, Any] | None
     source: str
+
+    def close(self) -> None:
+        """End what the policy runs outside this process."""
+        close = getattr(self.policy, "close", None)
+        if close is not None:
+            close()
 
 
 def locate(name: str) -> Path | str:
@@ -46,11 +56,21 @@ def locate(name: str) -> Path | str:
 
 
 def load_policy(
-    name: str, *, noise: float | tuple[float, float] = 0.0, slots: int = 128, window: int | None = None
+    name: str,
+    *,
+    engine: str = "transformers",
+    noise: float | tuple[float, float] = 0.0,
+    slots: int = 128,
+    window: int | None = None,
 ) -> Loaded:
-    """Build the policy that ``name`` means. Raises UserError for an unknown name or damaged weights."""
+    """Build the policy that ``name`` means, its tokens made by ``engine``.
+
+    Raises UserError for an unknown name or damaged weights.
+    """
     from agentrl.policies import scripted
 
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
     if name == "expert":
         return Loaded(scripted.Expert(noise), None, name)
     if name in scripted.SCRIPTED:
@@ -64,13 +84,19 @@ def load_policy(
 
         groups = store.read(name.removeprefix("replay:"))
         return Loaded(scripted.Replay([t for group in groups for t in group]), None, name)
-    from agentrl.policies.transformers import TransformersPolicy
-
     where = locate(name)
-    model, tokenizer = load_model(where)
     agent = where / "agent.json" if isinstance(where, Path) and where.is_dir() else None
     config = json.loads(agent.read_text()) if agent is not None and agent.exists() else None
-    return Loaded(TransformersPolicy(model, tokenizer, name=name, slots=slots, window=window), config, str(where))
+    policy: Policy
+    if engine == "vllm":
+        from agentrl.policies.vllm import VLLMPolicy
+
+        policy = VLLMPolicy(where, name=name, slots=slots, window=window)
+    else:
+        from agentrl.policies.transformers import TransformersPolicy
+
+        policy = TransformersPolicy(*load_model(where), name=name, slots=slots, window=window)
+    return Loaded(policy, config, str(where))
 
 
 def load_model(where: Path | str) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from agentrl.policies.base import Completion, Counters, Request
+from agentrl.policies.earlier import Earlier
 from agentrl.policies.kv import SlotCache, affordable
 from agentrl.policies.sampling import sample
 
@@ -113,6 +114,9 @@ class TransformersPolicy:
             row.slot, row.done = -1, 0
         self._waiting, self._running = [*self._running, *self._waiting], []
         self._drop_cache()
+
+    def close(self) -> None:
+        """Nothing: all it holds is memory."""
 
     # -- the batch -------------------------------------------------------------------------------------------------
 
@@ -233,7 +237,7 @@ class TransformersPolicy:
         self._used = np.zeros(self.slots, np.int64)  # when a slot was last used
         self._busy = np.zeros(self.slots, bool)
         self._clock = 0
-        self._episodes: dict[tuple[Any, ...], np.ndarray] = {}  # by request.key[:-1]: ids last computed
+        self._earlier = Earlier(16 * self.slots)
         if self._cache.length < self.window:
             self._cache = SlotCache(self._layers, 0, 0)
 
@@ -255,26 +259,14 @@ class TransformersPolicy:
         row.slot, row.done = slot, int(shared[best])
         self._held[slot, : row.done], self._held[slot, row.done :] = prompt[: row.done], -1
         self._length[slot] = row.done
-        self.counters.new_tokens += len(prompt) - max(row.done, self._computed_before(row.request))
+        self.counters.new_tokens += len(prompt) - max(row.done, self._earlier.shared(row.request))
         self._busy[slot] = True
         self._clock += 1
         self._used[slot] = self._clock
 
-    def _computed_before(self, request: Request) -> int:
-        """Prompt tokens that an earlier request of the episode computed, whether or not a slot still holds them."""
-        before = self._episodes.get(request.key[:-1]) if len(request.key) > 1 else None
-        if before is None:
-            return 0
-        n = min(len(before), len(request.prompt_ids) - 1)
-        differs = before[:n] != request.prompt_ids[:n]
-        return int(differs.argmax()) if differs.any() else n
-
     def _release(self, row: _Row) -> None:
         ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids[:-1], np.int32)])
-        if len(row.request.key) > 1:
-            self._episodes[row.request.key[:-1]] = ids
-            if len(self._episodes) > 16 * self.slots:
-                del self._episodes[next(iter(self._episodes))]
+        self._earlier.keep(row.request, ids)
         self._held[row.slot, : len(ids)] = ids
         self._held[row.slot, len(ids) :] = -1
         self._length[row.slot] = len(ids)

@@ -176,7 +176,7 @@ def test_before_and_after_are_what_eval_gives(tiny_policy: Path, tmp_path: Path)
         assert found is not None
         assert found.items() >= again.overall.plain().items()
         assert found == {key: again.plain()[key] for key in found}
-    assert (run.folder / "examples.txt").read_text().count("===") == 5
+    assert (run.folder / "examples.txt").read_text().count("short/") == 5
 
 
 def test_collapse_alarm() -> None:
