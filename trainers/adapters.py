@@ -53,10 +53,12 @@ def adapted(model: Any) -> bool:
     return hasattr(model, "agentrl_lora")
 
 
-def trained(model: Any) -> dict[str, torch.Tensor]:
-    """What learning changes: the adapters' weights, or all of the model's where it has no adapters."""
+def trained(model: Any, whole: bool = False) -> dict[str, torch.Tensor]:
+    """What learning changes: the adapters' weights, or (``whole``, or without adapters) all of a plain model's."""
     if not adapted(model):
         return dict(model.state_dict())
+    if whole:
+        return dict(merged(model).state_dict())
     return {name: p.detach() for name, p in model.named_parameters() if ".lora_" in name}
 
 

@@ -118,7 +118,8 @@ class Iteration:
                 streamed.check(given)
         rollout.training_seconds += trained()
         with self.phases("sync"):
-            take = functools.partial(policy.update, adapters.trained(learner.model), iteration + 1)
+            weights = adapters.trained(learner.model, whole=recipe.policy.engine == "vllm")
+            take = functools.partial(policy.update, weights, iteration + 1)
             take() if self.ahead is None else self.ahead.call(take)
         counters = spent.counters
         metrics: dict[str, Any] = {

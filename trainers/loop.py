@@ -166,7 +166,8 @@ class Training:
             policy: Learning
             if recipe.policy.engine == "vllm":
                 gap = recipe.loss.max_logprob_gap
-                policy = VLLMPolicy(where, name=recipe.policy.path, slots=slots, trainer=model, max_gap=gap)
+                plain = adapters.merged(model) if recipe.lora else model  # vLLM is given merged weights
+                policy = VLLMPolicy(where, name=recipe.policy.path, slots=slots, trainer=plain, max_gap=gap)
                 say("note: vLLM batches requests as they arrive: reruns differ by rounding")
             else:
                 policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
@@ -251,7 +252,8 @@ class Training:
             good = record.checkpoints / "best"
             if good.exists():
                 checkpoint.point(record.checkpoints, "last", good.resolve())
-                best_weights = adapters.read(good) if recipe.lora else load_model(good.resolve())[0].state_dict()
+                part = recipe.lora and recipe.policy.engine != "vllm"
+                best_weights = adapters.read(good) if part else load_model(good.resolve())[0].state_dict()
                 policy.update(best_weights, _iteration(good))
             kept = _iteration(record.checkpoints / "last")
             say(f"warning: {stopped}; checkpoints/last is now the best one, of iteration {kept}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from agentrl.policies.base import Counters
-from agentrl.policies.transformers import TransformersPolicy
+from agentrl.policies.base import Counters, Learning
 from agentrl.rollout.engine import Rollout
 
 
@@ -21,7 +20,7 @@ class Reading:
 class Meter:
     """Counts from when it is made, or was last read or started anew."""
 
-    def __init__(self, rollout: Rollout, policy: TransformersPolicy) -> None:
+    def __init__(self, rollout: Rollout, policy: Learning) -> None:
         self.rollout, self.policy = rollout, policy
         self._failures: dict[str, int] = {}
         self.start()

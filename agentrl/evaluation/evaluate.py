@@ -10,7 +10,7 @@ from agentrl.agents.chat import AgentConfig
 from agentrl.evaluation.report import Report, report, task_name
 from agentrl.evaluation.spool import Spool
 from agentrl.evaluation.suites import Suite
-from agentrl.policies.base import Policy, ScriptedPolicy
+from agentrl.policies.base import AnyPolicy
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.rollout.limits import Limits
@@ -20,7 +20,7 @@ from agentrl.types import Trajectory
 
 def evaluate(
     suite: Suite,
-    policy: Policy | ScriptedPolicy,
+    policy: AnyPolicy,
     *,
     agent: AgentConfig | None = None,
     name: str = "",

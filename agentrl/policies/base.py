@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from agentrl.types import Action, FloatArray, IntArray, Observation
+from agentrl.types import Action, FloatArray, IntArray, Message, Observation
 
 
 @dataclass(slots=True)
@@ -85,6 +85,36 @@ class Learning(Policy, Protocol):
 
 
 @dataclass(slots=True)
+class Said:
+    """A reply of a policy of messages: the message as it came, its calls as (name, JSON of arguments), and the bill."""
+
+    message: Message
+    calls: list[tuple[str, str]]
+    cut: bool  # by the token limit
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float = 0.0  # dollars
+
+
+@runtime_checkable
+class MessagePolicy(Protocol):
+    """A policy of messages: it shows neither tokens nor weights, so it plays and is not trained."""
+
+    name: str
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[dict[str, Any]],
+        *,
+        max_tokens: int,
+        temperature: float,
+        stop: Sequence[str],
+        seed: int,
+    ) -> Said: ...
+
+
+@dataclass(slots=True)
 class ScriptedTurn:
     """What a scripted policy may look at when it acts."""
 
@@ -104,3 +134,6 @@ class ScriptedPolicy(Protocol):
     name: str
 
     async def act(self, turn: ScriptedTurn) -> Action: ...
+
+
+AnyPolicy = Policy | MessagePolicy | ScriptedPolicy

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from agentrl.errors import UserError, unknown
-from agentrl.policies.base import Policy, ScriptedPolicy
+from agentrl.policies.base import AnyPolicy, Policy
 
 BUNDLED = {"small": Path(__file__).parent / "small"}
 
@@ -21,7 +21,7 @@ ENGINES: tuple[Engine, ...] = get_args(Engine)
 class Loaded:
     """``agent``: how the policy was taught to talk (``agent.json`` beside its weights), if it says so."""
 
-    policy: Policy | ScriptedPolicy
+    policy: AnyPolicy
     agent: dict[str, Any] | None
     source: str
 
@@ -39,6 +39,8 @@ def locate(name: str) -> Path | str:
     """
     if name in BUNDLED:
         return BUNDLED[name]
+    if name.startswith("openai:"):
+        raise UserError(f"{name} shows neither tokens nor weights: it can be evaluated and collected from, not trained")
     path = Path(name)
     if (path / "checkpoints" / "last").exists():
         return path / "checkpoints" / "last"
@@ -51,7 +53,9 @@ def locate(name: str) -> Path | str:
     if path.exists() or name.startswith((".", "/")) or name.count("/") != 1:
         from agentrl.policies.scripted import SCRIPTED
 
-        raise unknown("policy", name, [*BUNDLED, *SCRIPTED, "human", "replay:PATH", "FOLDER", "OWNER/NAME"])
+        raise unknown(
+            "policy", name, [*BUNDLED, *SCRIPTED, "human", "replay:PATH", "openai:MODEL", "FOLDER", "OWNER/NAME"]
+        )
     return name
 
 
@@ -84,6 +88,10 @@ def load_policy(
 
         groups = store.read(name.removeprefix("replay:"))
         return Loaded(scripted.Replay([t for group in groups for t in group]), None, name)
+    if name.startswith("openai:"):
+        from agentrl.policies.openai import OpenAIPolicy
+
+        return Loaded(OpenAIPolicy.of(name.removeprefix("openai:")), None, name)
     where = locate(name)
     agent = where / "agent.json" if isinstance(where, Path) and where.is_dir() else None
     config = json.loads(agent.read_text()) if agent is not None and agent.exists() else None

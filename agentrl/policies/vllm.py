@@ -63,7 +63,7 @@ class VLLMPolicy:
 
         if Path(source).suffix == ".gguf" or (Path(source).is_dir() and not (Path(source) / "config.json").exists()):
             raise UserError(f"vLLM serves no GGUF file: agentrl export {source} -o FOLDER makes a folder that it can")
-        self.name, self.version = name, 0
+        self.name, self._version = name, 0
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
             config = AutoConfig.from_pretrained(source).get_text_config()
@@ -99,6 +99,16 @@ class VLLMPolicy:
 
     def expect(self, live: Callable[[], int] | None) -> None:
         """Nothing: the engine batches what has arrived."""
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    @version.setter
+    def version(self, version: int) -> None:
+        """Call the weights that it has by another number."""
+        self._version = version
+        self._call(self._engine.update_weight_version(str(version)))
 
     async def generate(self, request: Request) -> Completion:
         """Raises ValueError where prompt and completion cannot fit the window, or there is nothing to do."""
@@ -161,7 +171,7 @@ class VLLMPolicy:
                     **device,
                 )
             )
-        await self._engine.update_weight_version(str(self.version))
+        await self._engine.update_weight_version(str(self._version))
 
     def _cpu(self) -> dict[str, Any]:
         config = self._config
@@ -186,7 +196,7 @@ class VLLMPolicy:
             self._engine = None
 
     async def _take(self, version: int) -> None:
-        engine, self.version = self._engine, version
+        engine, self._version = self._engine, version
         try:
             await engine.pause_generation(mode="keep", clear_cache=True)
             await engine.collective_rpc("take_weights", args=(self._weights,))

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentrl.agents.chat import AgentConfig, ChatAgent
+from agentrl.agents.remote import RemoteAgent
 from agentrl.envs import registry
 from agentrl.envs.core import Snapshot
 from agentrl.errors import UserError
-from agentrl.policies.base import Policy, ScriptedPolicy
+from agentrl.policies.base import AnyPolicy, MessagePolicy, Policy
 from agentrl.rollout.episode import Episode, Job
 from agentrl.rollout.failure import classify
 from agentrl.rollout.limits import Limits
@@ -41,7 +42,7 @@ class Rollout:
     seconds; episodes that are stuck are named on stderr in any case.
     """
 
-    policy: Policy | ScriptedPolicy
+    policy: AnyPolicy
     agent: AgentConfig = field(default_factory=AgentConfig)
     limits: Limits = field(default_factory=Limits)
     concurrency: int = 128
@@ -215,7 +216,9 @@ class Rollout:
             else:
                 state.free()
 
-    def _agent(self, kind: tuple[str, Any], env: Any) -> ChatAgent | None:
+    def _agent(self, kind: tuple[str, Any], env: Any) -> ChatAgent | RemoteAgent | None:
+        if isinstance(self.policy, MessagePolicy):
+            return RemoteAgent(self.agent, env.instructions, env.tools)
         if not isinstance(self.policy, Policy):
             return None
         if kind not in self._agents:

@@ -14,10 +14,11 @@ import numpy as np
 
 from agentrl.agents.chat import ChatAgent
 from agentrl.agents.formats import ParseError
+from agentrl.agents.remote import RemoteAgent, RemoteConversation
 from agentrl.envs.core import Snapshot, beside, key_of
 from agentrl.envs.spaces import Messages
 from agentrl.errors import UserError
-from agentrl.policies.base import Policy, Request, ScriptedPolicy, ScriptedTurn
+from agentrl.policies.base import AnyPolicy, MessagePolicy, Policy, Request, ScriptedPolicy, ScriptedTurn
 from agentrl.rollout.failure import Stop, blaming
 from agentrl.rollout.limits import Limits
 from agentrl.rollout.stem import Stem, re_execute
@@ -60,8 +61,8 @@ class Episode:
 
     job: Job
     env: Any
-    policy: Policy | ScriptedPolicy
-    agent: ChatAgent | None
+    policy: AnyPolicy
+    agent: ChatAgent | RemoteAgent | None
     limits: Limits
     state: Snapshot | None = None
     keep: bool = False
@@ -180,9 +181,11 @@ class Episode:
 
     async def _sample(self, turn: Turn, chat: Any, shown: Observation, index: int, spent: int) -> None:
         """``turn`` may hold the beginning of its reply already."""
+        if isinstance(self.policy, MessagePolicy):
+            return await self._ask(self.policy, turn, chat, shown, index)
         begin = time.perf_counter()
         agent, policy = self.agent, self.policy
-        assert agent is not None
+        assert isinstance(agent, ChatAgent)
         assert isinstance(policy, Policy)
         turn.prompt_ids = chat.prompt(shown)
         begun = len(turn.completion_ids)
@@ -216,6 +219,31 @@ class Episode:
             turn.error = str(error)
         chat.reply(turn.completion_ids, turn.text)
         turn.seconds = {"policy": got - asked, "agent": asked - begin + time.perf_counter() - got}
+
+    async def _ask(
+        self, policy: MessagePolicy, turn: Turn, chat: RemoteConversation, shown: Observation, index: int
+    ) -> None:
+        """A turn of a policy of messages: no ids, so nobody can train on it."""
+        agent = self.agent
+        assert isinstance(agent, RemoteAgent)
+        begin = time.perf_counter()
+        with blaming(StopReason.POLICY_ERROR, "policy"):
+            said = await policy.chat(
+                chat.prompt(shown),
+                agent.tools,
+                max_tokens=self.limits.turn_tokens,
+                temperature=self.job.temperature,
+                stop=agent.stop,
+                seed=derive(self.job.seed, "turn", index),
+            )
+        turn.seconds = {"policy": time.perf_counter() - begin}
+        turn.text, turn.trainable = chat.heard(said), False
+        turn.info |= {"prompt_tokens": said.prompt_tokens, "completion_tokens": said.completion_tokens}
+        turn.info |= {"cost": said.cost} | ({"cut": True} if said.cut else {})
+        try:
+            turn.action = agent.parse(turn.text)
+        except ParseError as error:
+            turn.error = str(error)
 
     async def _script(self, turn: Turn, rng: random.Random, index: int) -> None:
         assert isinstance(self.policy, ScriptedPolicy)

@@ -188,6 +188,13 @@ def test_what_cannot_fit_is_refused(pair):
 
 
 @vllm
+def test_the_weights_of_a_resumed_run_keep_their_number(pair):
+    before, pair.vllm.version = pair.vllm.version, 7
+    assert ask(pair.vllm, pair.requests())[0].versions == [(0, 7)]
+    pair.vllm.version = before
+
+
+@vllm
 def test_the_very_next_token_is_sampled_by_new_weights(pair):
     requests = pair.requests(temperature=0.0)
     before = ask(pair.vllm, requests)  # its keys and values are cached now
@@ -235,7 +242,7 @@ def test_weights_that_do_not_arrive_are_noticed(pair):
     take = pair.vllm._take
 
     async def forgets(version):
-        pair.vllm.version = version
+        pair.vllm._version = version
 
     pair.vllm._take = forgets
     try:

@@ -17,8 +17,12 @@ import pytest
 import uvicorn
 
 from agentrl import store
+from agentrl.agents.chat import AgentConfig
+from agentrl.evaluation import suites
+from agentrl.evaluation.evaluate import evaluate
 from agentrl.policies.base import Completion, Counters
 from agentrl.policies.load import load_model, load_policy, locate
+from agentrl.policies.openai import OpenAIPolicy
 from agentrl.serve.server import Server
 from agentrl.types import ToolCall
 
@@ -357,6 +361,24 @@ def test_a_server_that_starts_again_adds_to_its_groups(tokenizer, tmp_path):
             reward(address, f"run {number}", number, task="the same")
     (group,) = store.read(tmp_path)
     assert [t.reward for t in group] == [0, 1]
+
+
+def test_a_policy_plays_the_same_through_the_server(tmp_path):
+    """Environment, our own client and our own server: the episodes of a served policy are those of the policy."""
+    policy = load_policy("small")
+    suite = suites.load("agentrl/KeyDoor-v0:unseen")
+    suite = suite.model_copy(update={"temperature": 0.0})
+    agent = AgentConfig.model_validate(policy.agent)
+    direct = evaluate(suite, policy.policy, agent=agent, limit=4, attempts=1)
+    with serving(policy.policy, tmp_path) as (address, _):
+        remote = OpenAIPolicy("small", base_url=f"{address}/sessions/eval/v1", concurrency=1)
+        served = evaluate(suite, remote, agent=agent, limit=4, attempts=1)
+        assert remote.account.requests == sum(len(t.turns) for t in served.trajectories)
+    for one, other in zip(direct.trajectories, served.trajectories, strict=True):
+        assert other.trusted
+        assert [turn.text for turn in one.turns] == [turn.text for turn in other.turns]
+        assert [turn.action for turn in one.turns] == [turn.action for turn in other.turns]
+        assert not any(turn.trainable for turn in other.turns)
 
 
 @pytest.mark.slow
