@@ -21,6 +21,7 @@ Preset = Annotated[str | None, typer.Option(help="parity: the settings of the pu
 Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="File or package to import first.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
+BENCHED = "grpo,rloo,reinforce-pp-baseline,gigpo-step,gigpo,hgpo,salt,graphgpo,step-grpo"
 SHOWN = 20  # trajectories that a table for people shows
 
 
@@ -240,6 +241,86 @@ def conformance(
             typer.echo(outcome.line)
         typer.echo(f"{passed} passed, {len(failures)} failed")
     raise typer.Exit(1 if failures else 0)
+
+
+@app.command()
+def bench(
+    source: Annotated[
+        str, typer.Argument(help="exact (KeyDoor), [FILE.py:]ENV[:SPLIT], or a folder it was stored in.")
+    ],
+    estimators: Annotated[str, typer.Option(help="ID,ID: each stands alone.")] = BENCHED,
+    policy: Annotated[str, typer.Option(help="Whose turns are judged.")] = "small",
+    groups: Annotated[int, typer.Option(min=2, help="Groups that are played.")] = 8,
+    size: Annotated[int, typer.Option(min=2, help="Episodes of a group.")] = 16,
+    sizes: Annotated[str, typer.Option(help="Group sizes that credit is given in.")] = "4,8,16",
+    k: Annotated[int, typer.Option("-k", min=2, help="Continuations from every turn.")] = 32,
+    epsilon: Annotated[float, typer.Option(min=0, max=1, help="exact: how often the policy acts at random.")] = 0.5,
+    env_set: Annotated[
+        list[str] | None, typer.Option("--env-set", help="Argument of the environment: size=tiny.")
+    ] = None,
+    turn_tokens: Annotated[int, typer.Option(min=1, help="Longest reply.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    set_: Set = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Where the truth is stored, with table and plot.")
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score estimators against the true advantage Q - V of every turn, with intervals over groups.
+
+    The truth is exact in KeyDoor. Elsewhere the policy goes back to each turn and plays on -k times.
+
+    agentrl credit bench exact --groups 200
+
+    agentrl credit bench agentrl/Household-v0 --env-set size=tiny -k 16 -o truth/household
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from agentrl.cli.collect import keywords
+    from agentrl.errors import UserError
+    from agentrl.trainers import truth
+    from agentrl.trainers.credit.bench import bench as benched
+    from agentrl.trainers.credit.choose import choose, split
+
+    _load(plugin)
+    chosen = choose(split(estimators), keywords(set_ or []))
+    if source == "exact":
+        found = truth.exact(groups, size, epsilon, seed)
+    elif (Path(source) / truth.FILE).is_file():
+        found, out = truth.stored(Path(source)), out or Path(source)
+    elif out is None:
+        raise UserError("playing on takes minutes: say with -o where its result is to be kept")
+    else:
+        arguments = keywords(env_set or [])
+        found = truth.estimated(
+            source, policy, out, groups=groups, size=size, k=k, kwargs=arguments, turn_tokens=turn_tokens, seed=seed
+        )
+    try:
+        wanted = [int(part) for part in split(sizes)]
+    except ValueError:
+        raise UserError(f"--sizes are numbers such as 4,8,16, not {sizes!r}") from None
+    scores = benched(found, chosen, wanted, seed)
+    told = {"turns": len(found.table), "significant": int(found.significant.sum()), "ceiling": found.ceiling}
+    if out is not None:
+        from agentrl.cli.plot import of_scores
+
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "bench.json").write_text(json.dumps({**told, "scores": [s.plain() for s in scores]}, indent=1) + "\n")
+        of_scores(scores, out / "bench.png")
+    if as_json:
+        return typer.echo(json.dumps({**told, "scores": [s.plain() for s in scores]}))
+    table = Table(
+        "estimator", "group", "Spearman", "Pearson", "sign", "cosine", "variance", "ms / 1000 turns", box=None
+    )
+    for s in sorted(scores, key=lambda s: (s.size, -s.spearman.value)):
+        figures = (s.spearman, s.pearson, s.sign, s.cosine)
+        table.add_row(s.estimator, str(s.size), *map(str, figures), f"{s.variance:.3f}", f"{s.ms:.1f}")
+    console = Console()
+    console.print(table)
+    line = "{turns} turns, {significant} of them surely not 0; at most {ceiling:.2f} could be reached for noise in the truth"
+    console.print(line.format(**told), style="dim", highlight=False)
 
 
 def _chosen(file: Path, ids: str | None, changes: list[str] | None, preset: str | None) -> Chosen:

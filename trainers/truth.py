@@ -1,0 +1,136 @@
+"""The true advantage of visited turns: exactly in KeyDoor, elsewhere by going back and playing on many times."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from agentrl import store
+from agentrl.agents.chat import AgentConfig
+from agentrl.envs import registry
+from agentrl.envs.keydoor.values import exact_values, mixed_policy
+from agentrl.envs.keydoor.world import LIMIT, advance, splits, world_of
+from agentrl.errors import UserError
+from agentrl.policies.load import load_policy
+from agentrl.rollout.engine import Rollout
+from agentrl.rollout.episode import Job
+from agentrl.rollout.limits import Limits
+from agentrl.seeds import derive
+from agentrl.trainers.continuations import continued
+from agentrl.trainers.credit import TurnTable
+from agentrl.trainers.credit.bench import Truth
+from agentrl.types import Group, Task, Trajectory
+
+FILE = "truth.parquet"
+
+
+def exact(groups: int, size: int, epsilon: float, seed: int) -> Truth:
+    """KeyDoor by a policy that goes the best way, and with ``epsilon`` any: values by dynamic programming, no error.
+
+    Anchors are the environment's own states, which do not tell how many turns are left, as in training.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in ("ids", "group", "length", "reward", "anchor", "action")}
+    true: list[float] = []
+    for g in range(groups):
+        name = splits()["train"][g % len(splits()["train"])]
+        world, policy, values = (
+            world_of(name),
+            mixed_policy(name, epsilon),
+            exact_values(name, mixed_policy(name, epsilon)),
+        )
+        for member in range(size):
+            rng, state, steps = random.Random(derive(seed, "truth", g, member)), world.first, 0
+            for left in range(LIMIT, 0, -1):
+                actions = policy[state]
+                action = rng.choices(list(actions), list(actions.values()))[0]
+                true.append(values.advantage(state, left, action))
+                columns["anchor"].append(tuple(state))
+                columns["action"].append(action)
+                state, steps = advance(world, state, action) or state, steps + 1
+                columns["reward"].append(float(state.room == world.goal))
+                if columns["reward"][-1]:
+                    break
+            columns["ids"].append(f"{g:04d}-{member:03d}")
+            columns["group"].append(f"{g:04d}")
+            columns["length"].append(steps)
+    table = TurnTable.from_arrays(**columns)  # ids are in the order of the table
+    return Truth(table, np.array(true), np.zeros(len(true)))
+
+
+def estimated(
+    env: str,
+    policy: str,
+    out: Path,
+    *,
+    groups: int,
+    size: int,
+    k: int,
+    kwargs: dict[str, Any],
+    turn_tokens: int,
+    seed: int,
+    on_done: Callable[[Trajectory], None] | None = None,
+) -> Truth:
+    """Play ``groups`` groups, go back to every turn and play on ``k`` times; both are stored in ``out``.
+
+    ``A = r + V(after) - V(before)``, undiscounted, where each V is the mean return of ``k`` continuations: right for
+    environments whose steps are not random. Raises UserError for a folder that holds something, and for an environment
+    that cannot go back.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"{out} is not empty; choose another folder, or give it in place of the environment")
+    found = registry.resolve(env)
+    made = registry.make(found.spec.id, **kwargs)
+    level = made.snapshot_level
+    made.close()
+    if level == "none":
+        raise UserError(f"{found.spec.id} cannot go back to a turn (snapshot level none)")
+    loaded = load_policy(policy)
+    agent = AgentConfig.model_validate(loaded.agent) if loaded.agent else AgentConfig()
+    ids = registry.split(found.spec, found.split or "train", kwargs)
+    tasks = [Task(found.spec.id, ids[g % len(ids)], tuple(sorted(kwargs.items()))) for g in range(groups)]
+    jobs = [
+        Job(f"{g:04d}-{i:03d}", task, derive(seed, "truth", g, i), group=f"{g:04d}", key=(g, i))
+        for g, task in enumerate(tasks)
+        for i in range(size)
+    ]
+    rollout = Rollout(loaded.policy, agent, Limits(turn_tokens=turn_tokens), deterministic=True, keep_states=True)
+    try:
+        played = asyncio.run(rollout.run(jobs, on_done, retries=1))
+        made_groups = [Group(task, f"{g:04d}", played[g * size : (g + 1) * size]) for g, task in enumerate(tasks)]
+        store.write(out / "trajectories", "000000", made_groups)
+        table = TurnTable.from_groups(made_groups)
+        kept = {t.id: t for t in played}
+        ordered = [kept[id] for id in table.ids]
+        table, _ = continued(table, ordered, rollout, k=k, gamma=1.0, temperature=1.0, seed=seed, on_done=on_done)
+    finally:
+        rollout.close()
+    columns = {
+        "trajectory": [table.ids[i] for i in table.trajectory],
+        "turn": table.turn,
+        "value": table.mc_values,
+        "error": table.mc_error,
+    }
+    store.write_table(out / FILE, pa.table(columns))
+    return _truth(table, table.mc_values, table.mc_error)
+
+
+def stored(folder: Path) -> Truth:
+    """What :func:`estimated` left. Raises UserError where it is not there or does not fit."""
+    table = TurnTable.from_groups(store.read(folder / "trajectories"))
+    found = store.read_table(folder / FILE)
+    if found["trajectory"].to_pylist() != [table.ids[i] for i in table.trajectory]:
+        raise UserError(f"{folder / FILE} does not belong to the trajectories beside it")
+    return _truth(table, found["value"].to_numpy(), found["error"].to_numpy())
+
+
+def _truth(table: TurnTable, value: Any, error: Any) -> Truth:
+    last = table.start + table.length - 1
+    after, after_error = np.append(value[1:], 0.0), np.append(error[1:], 0.0)
+    after[last], after_error[last] = 0.0, 0.0
+    return Truth(table, table.reward + after - value, np.sqrt(error**2 + after_error**2))
