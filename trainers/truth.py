@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +14,8 @@ import pyarrow as pa
 from agentrl import store
 from agentrl.agents.chat import AgentConfig
 from agentrl.envs import registry
-from agentrl.envs.keydoor.values import exact_values, mixed_policy
-from agentrl.envs.keydoor.world import LIMIT, advance, splits, world_of
+from agentrl.envs.keydoor.values import Policy, Values, exact_values, mixed_policy
+from agentrl.envs.keydoor.world import LIMIT, State, World, advance, splits, world_of
 from agentrl.errors import UserError
 from agentrl.policies.load import load_policy
 from agentrl.rollout.engine import Rollout
@@ -35,32 +35,45 @@ def exact(groups: int, size: int, epsilon: float, seed: int) -> Truth:
 
     Anchors are the environment's own states, which do not tell how many turns are left, as in training.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in ("ids", "group", "length", "reward", "anchor", "action")}
-    true: list[float] = []
+    episodes: list[tuple[str, str, list[_Step]]] = []
     for g in range(groups):
         name = splits()["train"][g % len(splits()["train"])]
-        world, policy, values = (
-            world_of(name),
-            mixed_policy(name, epsilon),
-            exact_values(name, mixed_policy(name, epsilon)),
-        )
+        policy = mixed_policy(name, epsilon)
+        values = exact_values(name, policy)
         for member in range(size):
-            rng, state, steps = random.Random(derive(seed, "truth", g, member)), world.first, 0
-            for left in range(LIMIT, 0, -1):
-                actions = policy[state]
-                action = rng.choices(list(actions), list(actions.values()))[0]
-                true.append(values.advantage(state, left, action))
-                columns["anchor"].append(tuple(state))
-                columns["action"].append(action)
-                state, steps = advance(world, state, action) or state, steps + 1
-                columns["reward"].append(float(state.room == world.goal))
-                if columns["reward"][-1]:
-                    break
-            columns["ids"].append(f"{g:04d}-{member:03d}")
-            columns["group"].append(f"{g:04d}")
-            columns["length"].append(steps)
-    table = TurnTable.from_arrays(**columns)  # ids are in the order of the table
-    return Truth(table, np.array(true), np.zeros(len(true)))
+            steps = list(_walk(world_of(name), policy, values, random.Random(derive(seed, "truth", g, member))))
+            episodes.append((f"{g:04d}-{member:03d}", f"{g:04d}", steps))
+    flat = [step for *_, steps in episodes for step in steps]
+    table = TurnTable.from_arrays(
+        ids=[id for id, _, _ in episodes],
+        group=[group for _, group, _ in episodes],
+        length=[len(steps) for *_, steps in episodes],
+        reward=[step.reward for step in flat],
+        anchor=[step.state for step in flat],
+        action=[step.action for step in flat],
+    )
+    # ids were made in the order of the table, so rows are where they were
+    return Truth(table, np.array([step.advantage for step in flat]), np.zeros(len(flat)))
+
+
+class _Step(NamedTuple):
+    state: State
+    action: str
+    reward: float
+    advantage: float
+
+
+def _walk(world: World, policy: Policy, values: Values, rng: random.Random) -> Iterator[_Step]:
+    state = world.first
+    for left in range(LIMIT, 0, -1):
+        actions = policy[state]
+        action = rng.choices(list(actions), list(actions.values()))[0]
+        after = advance(world, state, action) or state
+        done = after.room == world.goal
+        yield _Step(state, action, float(done), values.advantage(state, left, action))
+        if done:
+            return
+        state = after
 
 
 def estimated(

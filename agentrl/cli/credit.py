@@ -254,7 +254,7 @@ def bench(
     size: Annotated[int, typer.Option(min=2, help="Episodes of a group.")] = 16,
     sizes: Annotated[str, typer.Option(help="Group sizes that credit is given in.")] = "4,8,16",
     k: Annotated[int, typer.Option("-k", min=2, help="Continuations from every turn.")] = 32,
-    epsilon: Annotated[float, typer.Option(min=0, max=1, help="exact: how often the policy acts at random.")] = 0.5,
+    epsilon: Annotated[float, typer.Option(min=0, max=1, help="exact: how often the policy acts at random.")] = 0.8,
     env_set: Annotated[
         list[str] | None, typer.Option("--env-set", help="Argument of the environment: size=tiny.")
     ] = None,
@@ -311,16 +311,16 @@ def bench(
         of_scores(scores, out / "bench.png")
     if as_json:
         return typer.echo(json.dumps({**told, "scores": [s.plain() for s in scores]}))
-    table = Table(
-        "estimator", "group", "Spearman", "Pearson", "sign", "cosine", "variance", "ms / 1000 turns", box=None
-    )
+    table = Table("estimator", "group", "Spearman", "right sign", "Pearson", "cosine", "variance", "ms", box=None)
     for s in sorted(scores, key=lambda s: (s.size, -s.spearman.value)):
-        figures = (s.spearman, s.pearson, s.sign, s.cosine)
-        table.add_row(s.estimator, str(s.size), *map(str, figures), f"{s.variance:.3f}", f"{s.ms:.1f}")
+        others = (s.pearson.value, s.cosine.value, s.variance, s.ms)
+        table.add_row(s.estimator, str(s.size), str(s.spearman), str(s.sign), *(f"{x:.2f}" for x in others))
     console = Console()
-    console.print(table)
-    line = "{turns} turns, {significant} of them surely not 0; at most {ceiling:.2f} could be reached for noise in the truth"
-    console.print(line.format(**told), style="dim", highlight=False)
+    console.width = max(104, console.width)
+    console.print(table, highlight=False)
+    line = f"{told['turns']} turns, {told['significant']} of them surely not 0. ms: CPU for 1,000 turns. "
+    line += f"Noise in the truth leaves a correlation of at most {found.ceiling:.2f}."
+    console.print(line, style="dim", highlight=False)
 
 
 def _chosen(file: Path, ids: str | None, changes: list[str] | None, preset: str | None) -> Chosen:
