@@ -50,8 +50,6 @@ def test_smaller_groups_are_the_same_turns(truth: Truth) -> None:
     assert table.ids == truth.table.ids
     one, two = (set(table.group[truth.table.group == g]) for g in np.unique(truth.table.group)[:2])
     assert one.isdisjoint(two)
-        table.group[truth.table.group == 1]
-    )
     uneven = split(truth.table, 3)
     assert sorted(set(np.bincount(np.unique(uneven.group, return_inverse=True)[1]))) == [3, 5]
     for size in (1, 9):
