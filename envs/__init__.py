@@ -1,5 +1,6 @@
 """Where actions go: the environment protocol, the registry, and one folder per bundled environment."""
 
+from agentrl.envs.miniwob.tasks import LIMIT, TASKS
 from agentrl.envs.registry import register
 
 register(
@@ -70,3 +71,12 @@ register(
     max_turns=8,
     extra="code",
 )
+for _page in TASKS:
+    register(
+        f"agentrl/MiniWoB-{_page}-v0",
+        entry_point="agentrl.envs.miniwob.env:MiniWoB",
+        splits="agentrl.envs.miniwob.tasks:splits",
+        max_turns=LIMIT,
+        kwargs={"page": _page},
+        extra="web",
+    )

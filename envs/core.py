@@ -43,7 +43,9 @@ class Env(gymnasium.Env[Observation, Action]):
     JSON schemas of the functions it may call (empty: it acts by text). ``blocking = False`` promises that a step
     takes microseconds, so that the engine calls it in place instead of in the environment's own thread.
     ``reward_range`` bounds the sum of an episode's rewards; ``reward_names``: all names its parts may have, if told.
-    ``max_turns`` may be set at reset where an episode has a limit of its own; else the registered one counts.
+    ``points = True`` says that actions point at what an observation shows (by its number), so that it is no give-away
+    that they stand there. ``max_turns`` may be set at reset where an episode has a limit of its own; else the
+    registered one counts.
     """
 
     observation_space: gymnasium.Space[Any] = Messages()
@@ -53,6 +55,7 @@ class Env(gymnasium.Env[Observation, Action]):
     blocking: ClassVar[bool] = True
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     reward_names: ClassVar[tuple[str, ...] | None] = None
+    points: ClassVar[bool] = False
     snapshot_level: str = "replay"  # exact | replay | none
     max_turns: int | None = None
     task_source: Callable[[], Sequence[Any]] | None = None  # set by the registry: the tasks a seed picks from

@@ -1,7 +1,8 @@
 // Runs in an isolated world of a page: sees its DOM, and nothing that the page's scripts redefine. Roles and names are
 // Chromium's own (computedRole, computedName). Elements keep their number as long as they live.
 globalThis.agentrl ??= (() => {
-  const numbers = new WeakMap(), elements = new Map();
+  let numbers = new WeakMap();
+  const elements = new Map();
   const ACTS = new Set(["button", "link", "textbox", "searchbox", "checkbox", "radio", "combobox", "listbox", "option",
     "menuitem", "menuitemcheckbox", "menuitemradio", "slider", "spinbutton", "switch", "tab", "treeitem", "gridcell"]);
   const WHOLE = new Set(["button", "link", "textbox", "searchbox", "checkbox", "radio", "combobox", "listbox", "option",
@@ -19,7 +20,9 @@ globalThis.agentrl ??= (() => {
     }
     return numbers.get(element);
   }
+  const renumber = () => { numbers = new WeakMap(); elements.clear(); };
   const find = n => { const e = elements.get(n)?.deref(); return e?.isConnected ? e : null; };
+  const clear = color => color.startsWith("rgba") && color.endsWith(", 0)");
   const style = e => e.ownerDocument.defaultView.getComputedStyle(e);
 
   function offset(element) {  // of the frames around it
@@ -35,7 +38,7 @@ globalThis.agentrl ??= (() => {
     const box = e.getBoundingClientRect(), [dx, dy] = offset(e), states = [];
     const item = {ref: number(e), role, tag: e.tagName.toLowerCase(), name: cut(e.computedName || e.getAttribute("aria-label")),
       box: [box.x + dx, box.y + dy, box.width, box.height].map(Math.round), id: e.id, classes: e.getAttribute("class") ?? ""};
-    if (!item.name && (WHOLE.has(role) || !e.children.length)) item.name = cut(e.textContent);
+    if (!item.name && !["SELECT", "TEXTAREA", "INPUT"].includes(e.tagName) && (WHOLE.has(role) || !e.children.length)) item.name = cut(e.textContent);
     if (e.disabled || e.ariaDisabled === "true") states.push("disabled");
     if (e.checked || e.ariaChecked === "true") states.push("checked");
     if (e.ariaSelected === "true") states.push("selected");
@@ -45,7 +48,7 @@ globalThis.agentrl ??= (() => {
       item.options = [...e.options].slice(0, 100).map(o => cut(o.label));
       item.value = [...e.selectedOptions].map(o => cut(o.label)).join(", ");
     } else if ("value" in e && ["INPUT", "TEXTAREA"].includes(e.tagName) && !["checkbox", "radio", "submit", "button"].includes(e.type)) {
-      item.value = cut(e.value);
+      item.value = e.value.slice(0, 2000);  // as it is: it may be copied
     } else if (e.isContentEditable) {
       item.value = cut(e.innerText);
     }
@@ -53,6 +56,10 @@ globalThis.agentrl ??= (() => {
       const look = style(e);
       item.look = [look.fill === "none" ? look.stroke : look.fill, item.box[2] + "x" + item.box[3]].join(" ");
       item.shape = Object.fromEntries([...e.attributes].map(a => [a.name, a.value]).filter(([n]) => !["id", "class", "style"].includes(n)));
+    }
+    if (!item.name && !(e instanceof SVGElement) && !WHOLE.has(role) && !("value" in item)) {
+      const ground = style(e).backgroundColor, seen = clear(ground) ? [] : [ground, item.box[2] + "x" + item.box[3]];
+      item.look = [...[...e.classList].slice(0, 3).map(name => "." + name), ...seen].join(" ");
     }
     item.states = states;
     return item;
@@ -63,6 +70,13 @@ globalThis.agentrl ??= (() => {
     if (e.isContentEditable && !e.parentElement?.isContentEditable) return true;
     if (e.hasAttribute("onclick") || e.tabIndex >= 0 || e.tagName === "SUMMARY") return true;
     return style(e).cursor === "pointer" && (!e.parentElement || style(e.parentElement).cursor !== "pointer");
+  }
+
+  function shows(e) {  // an empty element that there is something to see of, or to do with
+    const look = style(e), box = e.getBoundingClientRect();
+    if (!box.width || !box.height) return false;
+    return e.textContent.trim() || e.computedRole === "image" || e instanceof SVGElement || ["CANVAS", "IMG", "INPUT", "TEXTAREA"].includes(e.tagName) ||
+      !clear(look.backgroundColor) || look.backgroundImage !== "none" || !["auto", "default"].includes(look.cursor);
   }
 
   function view({root, skip, leaves}) {
@@ -84,10 +98,10 @@ globalThis.agentrl ??= (() => {
       const leaf = leaves && (!node.children.length || SHAPES.has(tag)) && !["br", "hr", "g", "svg", "label"].includes(tag);
       if (tag === "iframe") {
         if (node.contentDocument?.body) walk(node.contentDocument.body); else add({text: "(a frame of another site)"});
-      } else if (acts(node, role) || (leaf && node.getBoundingClientRect().width)) {
+      } else if (acts(node, role) || (leaf && shows(node))) {
         add(described(node, ACTS.has(role) ? role : tag));
         if (!WHOLE.has(role) && node.children.length && tag !== "select") inside(node);
-      } else if (tag === "img" || role === "image" && tag !== "svg") {
+      } else if (tag === "img" || role === "image" && tag !== "svg" && !node.children.length) {
         add({text: `(image${node.computedName ? ": " + cut(node.computedName) : ""})`});
       } else {
         inside(node);
@@ -209,5 +223,5 @@ globalThis.agentrl ??= (() => {
 
   const stop = () => window.stop();
 
-  return {stop, view, point, fill, all, select, scroll, quiet, mark, unmark};
+  return {renumber, stop, view, point, fill, all, select, scroll, quiet, mark, unmark};
 })();

@@ -24,6 +24,11 @@ class Element:
     classes: str = ""
     shape: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def centre(self) -> tuple[int, int]:
+        x, y, width, height = self.box
+        return x + width // 2, y + height // 2
+
     def __str__(self) -> str:
         told = f"[{self.ref}] {self.role}"
         told += f' "{self.name}"' if self.name else ""
@@ -47,14 +52,13 @@ class View:
     def elements(self) -> list[Element]:
         return [item for item in self.items if isinstance(item, Element)]
 
-    @property
-    def lines(self) -> list[str]:
-        """The text with the elements in it, without empty lines. An element in a line of its own begins it."""
+    def lines(self, places: bool = False) -> list[str]:
+        """The text with the elements in it, without empty lines; ``places``: and where they are."""
         lines = [""]
         for item in self.items:
             if isinstance(item, Element):
-                glue = " " if lines[-1] and not lines[-1].endswith(" ") else ""
-                lines[-1] += f"{glue}{item} "
+                at = f" at {item.centre[0]},{item.centre[1]}" if places else ""
+                lines[-1] += f" {item}{at} "
             elif item.startswith("\n"):
                 lines.append(item[1:])
             else:
@@ -62,13 +66,16 @@ class View:
         tidy = (" ".join(line.split()) for line in lines)
         return [line.removeprefix("| ") for line in tidy if line.strip("#-| ")]
 
-    def __str__(self) -> str:
-        lines = [f"{self.title or 'untitled'} - {self.url}", *self.lines]
+    def told(self, address: bool = True, places: bool = False) -> list[str]:
+        """All there is to read, in lines."""
+        lines = [f"{self.title or 'untitled'} - {self.url}"] if address else []
+        lines += self.lines(places)
         if self.scroll[1] > 0:
             lines.append(f"(scrolled {self.scroll[0]} of {self.scroll[1]} pixels)")
-        if self.more:
-            lines.append("(the page goes on)")
-        return "\n".join(lines)
+        return [*lines, "(the page goes on)"] if self.more else lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.told())
 
 
 def view_of(seen: Mapping[str, Any]) -> View:

@@ -1,0 +1,1 @@
+"""``agentrl/MiniWoB-<task>-v0``: the MiniWoB++ tasks in real Chromium."""

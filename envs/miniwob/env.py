@@ -1,0 +1,101 @@
+"""MiniWoB++ (Liu et al., 2018) in real Chromium, without Selenium and without its clock.
+
+An episode is begun in the page itself: the page's generator is seeded and asked for a new problem, which takes some
+milliseconds. The reward is the benchmark's raw one, -1 to 1; what it takes off for time is left out, and so is its ten
+second limit, because a model thinks in its own time. Success is the whole reward.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import random
+from pathlib import Path
+from typing import Any
+
+from agentrl.envs.core import StepResult
+from agentrl.envs.miniwob.solvers import SOLVERS, Screen
+from agentrl.envs.miniwob.tasks import LIMIT, LIMITS, TASKS
+from agentrl.envs.tool_env import ToolEnv
+from agentrl.errors import UserError, unknown
+from agentrl.tools.browser import View, Window
+from agentrl.types import Action, Content, Message, Part, text_of
+
+# Ends the problem before (its timers with it), seeds the page's generator, and begins a new one.
+_BEGIN = """seed => {
+    core.EPISODE_MAX_TIME = 2 ** 31 - 1;
+    core.endEpisode(0);
+    document.activeElement?.blur();
+    Math.seedrandom(String(seed));
+    core.startEpisodeReal();
+    const asked = core.getUtterance();
+    return asked.utterance ?? asked;
+}"""
+_RESULT = "() => [WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]"
+_FRAME = "#reward-display, #click-canvas, #sync-task-cover, #query"
+
+
+class MiniWoB(ToolEnv):
+    """Do what is asked on the page. Elements are called by their numbers."""
+
+    reward_range = (-1.0, 1.0)
+    points = True
+    window = Window(width=400, height=320, skip=_FRAME, leaves=True, places=True, address=False)
+
+    def __init__(self, page: str) -> None:
+        if page not in TASKS:
+            raise unknown("MiniWoB task", page, TASKS)
+        self.url = f"{pages()}/miniwob/{page}.html"
+        self.page = page
+        self.max_turns = LIMITS.get(page, LIMIT)
+        self.utterance = ""
+
+    async def start(self, task: int, rng: random.Random) -> list[Message]:
+        if isinstance(task, bool) or not isinstance(task, int):
+            raise UserError(f"unknown MiniWoB task {task!r}; a task is the seed of its page, a whole number")
+        if not self.window.at(self.url):
+            await self.window.open(self.url, [pages()])
+        self.utterance = await self.window.evaluate(_BEGIN, task)
+        await self.window.restart()
+        page = await self.window.look()
+        parts: list[Part] = [{"type": "text", "text": page}] if isinstance(page, str) else page
+        content: Content = [{"type": "text", "text": self.utterance}, *parts]
+        return [{"role": "user", "content": content if len(parts) > 1 else text_of(content)}]
+
+    async def astep(self, action: Action) -> StepResult:
+        observation, _, _, _, info = await super().astep(action)
+        over, reward = await self.window.evaluate(_RESULT)
+        if not over:
+            return observation, 0.0, False, False, {**info, "success": False}
+        self._open = False
+        return observation, min(1.0, max(-1.0, float(reward))), True, False, {**info, "success": reward >= 1}
+
+    async def _answer(self, text: str) -> StepResult:
+        return self._refuse("Plain text does nothing here: call a tool.")
+
+    def expert(self) -> Action:
+        """The next call of the task's scripted solver. Raises UserError for a task without one."""
+        if self.page not in SOLVERS:
+            raise UserError(
+                f"agentrl/MiniWoB-{self.page}-v0 has no expert; tasks with one: {', '.join(sorted(SOLVERS))}"
+            )
+        return SOLVERS[self.page](Screen(self.utterance, self.seen.elements, " ".join(self.seen.lines()), self.used))
+
+    def state_key(self) -> Any:
+        """What is asked, and the page as it reads; where things lie is not told apart."""
+        return self.utterance, self.seen.lines()
+
+    @property
+    def seen(self) -> View:
+        assert self.window.seen is not None
+        return self.window.seen
+
+
+@functools.cache
+def pages() -> str:
+    """The folder of the pages, as a ``file://`` address."""
+    found = importlib.util.find_spec("miniwob")
+    folder = Path(found.origin).parent / "html" if found and found.origin else None
+    if folder is None or not folder.is_dir():
+        raise ImportError("No module named 'miniwob'")
+    return folder.as_uri()

@@ -1,0 +1,447 @@
+"""Scripted solvers: what a player who reads the page does next, for the tasks that can be scripted from what is read.
+
+A solver takes a :class:`Screen` and gives the next call. It knows what the agent knows: what is asked, the page as it
+is now, and the calls made so far.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from agentrl.tools.browser import Element
+from agentrl.types import ToolCall
+
+Solver = Callable[["Screen"], ToolCall]
+SOLVERS: dict[str, Solver] = {}
+_COLORS = {
+    "red": "255, 0, 0", "blue": "0, 0, 255", "green": "0, 128, 0", "yellow": "255, 255, 0", "purple": "128, 0, 128",
+    "orange": "255, 165, 0", "pink": "255, 192, 203", "black": "0, 0, 0", "white": "255, 255, 255",
+    "grey": "128, 128, 128", "cyan": "0, 255, 255", "magenta": "255, 0, 255", "lime": "0, 255, 0",
+    "olive": "128, 128, 0",
+}  # fmt: skip
+
+
+class Lost(Exception):
+    """The page does not show what the solver looks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a player has before it: what is asked, the elements and the text of the page, the calls that were made."""
+
+    asked: str
+    elements: list[Element]
+    text: str
+    used: list[ToolCall]
+
+    def ask(self, pattern: str) -> tuple[str, ...]:
+        found = re.search(pattern, self.asked)
+        if found is None:
+            raise Lost(f"{pattern} is not asked in {self.asked!r}")
+        return tuple(group or "" for group in found.groups())
+
+    def all(self, *roles: str) -> list[Element]:
+        return [e for e in self.elements if e.role in roles]
+
+    def named(self, name: str, *roles: str) -> Element:
+        for e in self.elements:
+            if e.name == name and (not roles or e.role in roles):
+                return e
+        raise Lost(f"no {name!r}")
+
+    def click(self, name: str, *roles: str) -> ToolCall:
+        return click(self.named(name, *roles))
+
+    def fill(self, fields: dict[int, str], then: str) -> ToolCall:
+        """Type the first field that does not hold its text yet, else click what is named ``then``."""
+        boxes = self.all("textbox", "searchbox", "spinbutton", "input", "combobox")
+        for index, text in fields.items():
+            if index >= len(boxes):
+                raise Lost(f"no field {index}")
+            if boxes[index].value != text:
+                return ToolCall("type", ref=boxes[index].ref, text=text)
+        return self.click(then)
+
+
+def click(element: Element) -> ToolCall:
+    return ToolCall("click", ref=element.ref)
+
+
+def solver(*pages: str) -> Callable[[Solver], Solver]:
+    def add(function: Solver) -> Solver:
+        SOLVERS.update(dict.fromkeys(pages, function))
+        return function
+
+    return add
+
+
+# ---- one click
+
+
+@solver("click-test")
+def _(s: Screen) -> ToolCall:
+    return click(s.all("button")[0])
+
+
+@solver("click-test-2", "click-test-transfer", "click-button-sequence")
+def _(s: Screen) -> ToolCall:
+    return s.click(re.findall(r"button (\w+)", s.asked)[len(s.used)], "button")
+
+
+@solver("click-button", "unicode-test")
+def _(s: Screen) -> ToolCall:
+    return s.click(*s.ask(r'"(.*)" button'), "button")
+
+
+@solver("click-link")
+def _(s: Screen) -> ToolCall:
+    return s.click(*s.ask(r'link "(.*)"'), "span")
+
+
+@solver("click-dialog")
+def _(s: Screen) -> ToolCall:
+    return s.click("Close", "button")
+
+
+@solver("click-dialog-2")
+def _(s: Screen) -> ToolCall:
+    (name,) = s.ask(r'labeled "(.*)"')
+    return s.click("Close" if name == "x" else name, "button")
+
+
+@solver("click-tab")
+def _(s: Screen) -> ToolCall:
+    return s.click(*s.ask(r"Click on (Tab #\d)"), "tab")
+
+
+@solver("click-color")
+def _(s: Screen) -> ToolCall:
+    (color,) = s.ask(r"the (\w+) colored")
+    return click(next(e for e in s.elements if f"({_COLORS[color]})" in e.look))
+
+
+@solver("click-widget")
+def _(s: Screen) -> ToolCall:
+    (kind,) = s.ask(r'"(.*)" widget')
+    tags = {"button": "button", "textarea": "textarea"}
+    if kind in tags:
+        return click(next(e for e in s.elements if e.tag == tags[kind]))
+    roles = {"text": "textbox", "radio": "radio", "checkbox": "checkbox"}
+    return click(next(e for e in s.elements if e.role == roles[kind] and e.tag == "input"))
+
+
+@solver("focus-text")
+def _(s: Screen) -> ToolCall:
+    return click(s.all("textbox")[0])
+
+
+@solver("focus-text-2")
+def _(s: Screen) -> ToolCall:
+    (which,) = s.ask(r"the (\d)")
+    return click(s.all("textbox")[int(which) - 1])
+
+
+@solver("grid-coordinate")
+def _(s: Screen) -> ToolCall:
+    x, y = map(int, s.ask(r"\((-?\d),(-?\d)\)"))
+    circles = s.all("circle")
+    columns = sorted({e.box[0] for e in circles})
+    rows = sorted({e.box[1] for e in circles}, reverse=True)
+    return click(next(e for e in circles if e.box[:2] == (columns[x + 2], rows[y + 2])))
+
+
+@solver("identify-shape")
+def _(s: Screen) -> ToolCall:
+    shape = next(e for e in s.elements if e.role in ("circle", "rect", "polygon", "text"))
+    kinds = {"circle": "Circle", "rect": "Rectangle", "polygon": "Triangle"}
+    return s.click(kinds.get(shape.role) or ("Number" if shape.name.isdigit() else "Letter"), "button")
+
+
+# ---- boxes, lists
+
+
+@solver("click-checkboxes", "click-checkboxes-large", "click-checkboxes-transfer")
+def _(s: Screen) -> ToolCall:
+    (names,) = s.ask(r"Select (.*) and click Submit")
+    wanted = [] if names == "nothing" else names.split(", ")
+    for e in s.all("checkbox"):
+        if (e.name in wanted) != ("checked" in e.states):
+            return click(e)
+    return s.click("Submit", "button")
+
+
+@solver("click-option")
+def _(s: Screen) -> ToolCall:
+    wanted = s.named(*s.ask(r"Select (.*) and click Submit"), "radio")
+    return s.click("Submit", "button") if "checked" in wanted.states else click(wanted)
+
+
+@solver("choose-list")
+def _(s: Screen) -> ToolCall:
+    (name,) = s.ask(r"Select (.*) from the list")
+    box = s.all("combobox", "listbox")[0]
+    return s.click("Submit", "button") if box.value == name else ToolCall("select", ref=box.ref, option=name)
+
+
+@solver("click-scroll-list")
+def _(s: Screen) -> ToolCall:
+    (names,) = s.ask(r"Select (.*) from the scroll list")
+    box = s.all("listbox")[0]
+    chosen = (box.value or "").split(", ")
+    missing = next((name for name in names.split(", ") if name not in chosen), None)
+    return s.click("Submit", "button") if missing is None else ToolCall("select", ref=box.ref, option=missing)
+
+
+@solver("click-shades")
+def _(s: Screen) -> ToolCall:
+    (color,) = s.ask(r"shades of (\w+)")
+    place = ("red", "green", "blue").index(color)
+    wanted = []
+    for e in s.all("span"):
+        parts = [int(number) for number in re.findall(r"\d+", e.look.partition("(")[2])[:3]]
+        if parts and parts[place] == max(parts):
+            wanted.append(e)
+    return click(wanted[len(s.used)]) if len(s.used) < len(wanted) else s.click("Submit", "button")
+
+
+@solver("form-sequence-2")
+def _(s: Screen) -> ToolCall:
+    which, number, box = s.ask(r"the (\d)\w\w radio button and enter the number \"(-?\d+)\" into the (\d)")
+    radio = s.all("radio")[int(which) - 1]
+    return s.fill({int(box) - 1: number}, "Submit") if "checked" in radio.states else click(radio)
+
+
+@solver("odd-or-even")
+def _(s: Screen) -> ToolCall:
+    numbers = [e for e in s.elements if re.fullmatch(r"-?\d+", e.name)]
+    if len(s.used) == len(numbers):
+        return s.click("Submit", "button")
+    row = len(s.used)
+    name = "Even" if int(numbers[row].name) % 2 == 0 else "Odd"
+    return click([e for e in s.all("button") if e.name == name][row])
+
+
+# ---- text
+
+
+@solver("enter-text", "enter-text-dynamic")
+def _(s: Screen) -> ToolCall:
+    return s.fill({0: s.ask(r'Enter "(.*)" into')[0]}, "Submit")
+
+
+@solver("enter-text-2")
+def _(s: Screen) -> ToolCall:
+    text, case = s.ask(r'Type "(.*)" in all (\w+) case')
+    return s.fill({0: text.upper() if case == "upper" else text.lower()}, "Submit")
+
+
+@solver("text-transform")
+def _(s: Screen) -> ToolCall:
+    return s.fill({0: "".join(e.name for e in s.all("span"))}, "Submit")
+
+
+@solver("enter-password")
+def _(s: Screen) -> ToolCall:
+    (word,) = s.ask(r'password "(.*)" into')
+    return s.fill({0: word, 1: word}, "Submit")
+
+
+@solver("login-user")
+def _(s: Screen) -> ToolCall:
+    name, word = s.ask(r'username "(.*)" and the password "(.*)" into')
+    return s.fill({0: name, 1: word}, "Login")
+
+
+@solver("enter-date")
+def _(s: Screen) -> ToolCall:
+    month, day, year = s.ask(r"(\d\d)/(\d\d)/(\d{4})")
+    return s.fill({0: f"{year}-{month}-{day}"}, "Submit")
+
+
+@solver("enter-time")
+def _(s: Screen) -> ToolCall:
+    hour, minute, half = s.ask(r"(\d+):(\d\d) (AM|PM)")
+    return s.fill({0: f"{int(hour) % 12 + 12 * (half == 'PM'):02d}:{minute}"}, "Submit")
+
+
+@solver("find-word")
+def _(s: Screen) -> ToolCall:
+    (which,) = s.ask(r"Find the (\d+)")
+    words = re.findall(r"[^\s]+", s.all("p")[0].name)
+    return s.fill({0: words[int(which) - 1].strip(",.")}, "Submit")
+
+
+@solver("copy-paste")
+def _(s: Screen) -> ToolCall:
+    source = next(e for e in s.all("textbox") if e.tag == "textarea")
+    target = next(e for e in s.all("textbox") if e.tag == "input")
+    if target.value == source.value:
+        return s.click("Submit", "button")
+    return ToolCall("type", ref=target.ref, text=source.value)
+
+
+@solver("copy-paste-2")
+def _(s: Screen) -> ToolCall:
+    (which,) = s.ask(r"the (\d)")
+    source = [e for e in s.all("textbox") if e.tag == "textarea"][int(which) - 1]
+    target = next(e for e in s.all("textbox") if e.tag == "input")
+    if target.value == source.value:
+        return s.click("Submit", "button")
+    return ToolCall("type", ref=target.ref, text=source.value)
+
+
+@solver("read-table")
+def _(s: Screen) -> ToolCall:
+    cells = s.all("td")
+    label = s.ask(r"value of (.*) into")[0]
+    return s.fill({0: next(b.name for a, b in pairwise(cells) if a.name == label)}, "Submit")
+
+
+@solver("simple-arithmetic")
+def _(s: Screen) -> ToolCall:
+    problem = next(e.name for e in s.elements if e.name.endswith("="))
+    return s.fill({0: str(_value(problem.rstrip("= ").replace("x", "*")))}, "Submit")
+
+
+@solver("simple-algebra")
+def _(s: Screen) -> ToolCall:
+    problem = next(e.name for e in s.elements if " = " in e.name)
+    left, _, right = problem.partition(" = ")
+    value = next(x for x in range(-400, 401) if _value(left, x) == _value(right, x))
+    return s.fill({0: str(value)}, "Submit")
+
+
+@solver("visual-addition")
+def _(s: Screen) -> ToolCall:
+    return s.fill({0: str(len([e for e in s.all("span") if e.name != "+"]))}, "Submit")
+
+
+@solver("multi-layouts", "multi-orderings")
+def _(s: Screen) -> ToolCall:
+    genre, director, year = s.ask(r"for (.*) movies directed by (.*) from year (\d+)")
+    wanted = {"director": director, "genre": genre, "year": year, "released": year, "date": year}
+    label = ""
+    for e in s.elements:
+        if e.role == "textbox":
+            text = next(wanted[word] for word in label.lower().replace(":", "").split() if word in wanted)
+            if e.value != text:
+                return ToolCall("type", ref=e.ref, text=text)
+        elif e.name:
+            label = e.name
+    return click(s.elements[-1])
+
+
+@solver("use-autocomplete", "use-autocomplete-nodelay")
+def _(s: Screen) -> ToolCall:
+    start, end = s.ask(r'starts with "(.*?)"(?: and ends with "(.*)")?')
+    field = s.all("textbox", "combobox", "searchbox")[0]
+    value = field.value or ""
+    if value.startswith(start) and value.endswith(end) and value != start:
+        return s.click("Submit", "button")
+    if not value:
+        return ToolCall("type", ref=field.ref, text=start)
+    offered = [e for e in s.elements if e.name.startswith(start) and e.name.endswith(end) and e.ref != field.ref]
+    return click(offered[-1]) if offered else ToolCall("press", key="ArrowDown")  # opens the list at once
+
+
+@solver("search-engine")
+def _(s: Screen) -> ToolCall:
+    word, which = s.ask(r'enter "(.*)" and press.*click the (\d)')
+    field = s.all("textbox")[0]
+    links = [e for e in s.all("link") if e.name not in ("<", ">") and not e.name.isdigit()]
+    if field.value != word:
+        return ToolCall("type", ref=field.ref, text=word)
+    if not links:
+        return s.click("Search", "button")
+    page, place = divmod(int(which) - 1, 3)
+    turned = sum(call.name == "click" for call in s.used) - 1
+    return click(links[place]) if turned == page else s.click(">", "link")
+
+
+@solver("use-spinner")
+def _(s: Screen) -> ToolCall:
+    (wanted,) = s.ask(r"Select (-?\d+) with")
+    is_now = int(s.all("spinbutton")[0].value or 0)
+    up, down = [e for e in s.all("button") if e.name != "Submit"]
+    return s.click("Submit", "button") if is_now == int(wanted) else click(up if is_now < int(wanted) else down)
+
+
+@solver("guess-number")
+def _(s: Screen) -> ToolCall:
+    low, high = 0, 9
+    guesses = [int(call.arguments["text"]) for call in s.used if call.name == "type"]
+    # what is told is about the last guess alone, so the bounds follow from the order of the guesses
+    for guess, later in pairwise(guesses):
+        low, high = (guess + 1, high) if later > guess else (low, guess - 1)
+    if guesses and s.used[-1].name == "type":
+        return s.click("Submit", "button")
+    if guesses:
+        low, high = (guesses[-1] + 1, high) if "higher" in s.text else (low, guesses[-1] - 1)
+    return ToolCall("type", ref=s.all("spinbutton", "textbox")[0].ref, text=str((low + high) // 2))
+
+
+# ---- pages that open
+
+
+@solver("click-collapsible", "click-collapsible-nodelay")
+def _(s: Screen) -> ToolCall:
+    section = next(e for e in s.all("tab") if e.name.startswith("Section"))
+    return click(section) if "expanded" not in section.states else s.click("Submit")
+
+
+@solver("click-collapsible-2", "click-collapsible-2-nodelay", "click-tab-2", "click-tab-2-easy", "click-tab-2-medium",
+        "click-tab-2-hard")  # fmt: skip
+def _(s: Screen) -> ToolCall:
+    (name,) = s.ask(r'link "(.*)"')
+    links = [e for e in s.all("span") if e.name.strip(",.") == name.strip(",.")]
+    if links:
+        return click(links[0])
+    tried = {call.arguments["ref"] for call in s.used}
+    return click(next(e for e in s.all("tab") if e.ref not in tried and "expanded" not in e.states))
+
+
+@solver("navigate-tree")
+def _(s: Screen) -> ToolCall:
+    (name,) = s.ask(r'named "(.*)"')
+    tried = {call.arguments["ref"] for call in s.used}
+    spans = s.all("span")
+    for e in spans:
+        if e.name == name:
+            return click(e)
+    handles = [e for e in s.all("div") if "hitarea" in e.classes and e.ref not in tried]
+    return click(handles[0])
+
+
+@solver("phone-book")
+def _(s: Screen) -> ToolCall:
+    name, what = s.ask(r"Find (.*) in the contact book and click on their (\w+)")
+    if any(e.role == "h2" and e.name == name for e in s.elements):
+        label = next(i for i, e in enumerate(s.elements) if e.name.lower().startswith(what))
+        return click(s.elements[label + 1])
+    return s.click(">", "link")
+
+
+def _value(text: str, x: int = 0) -> int:
+    """The value of a sum with whole numbers and x."""
+
+    def of(node: ast.AST) -> int:
+        match node:
+            case ast.BinOp(left, ast.Add(), right):
+                return of(left) + of(right)
+            case ast.BinOp(left, ast.Sub(), right):
+                return of(left) - of(right)
+            case ast.BinOp(left, ast.Mult(), right):
+                return of(left) * of(right)
+            case ast.UnaryOp(ast.USub(), operand):
+                return -of(operand)
+            case ast.Constant(int(value)):
+                return value
+            case ast.Name("x"):
+                return x
+        raise Lost(f"{text!r} is no sum")
+
+    return of(ast.parse(text.strip(), mode="eval").body)

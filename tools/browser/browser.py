@@ -1,0 +1,53 @@
+"""The browser: a window with an address bar, a way back, and tabs.
+
+class Mine(ar.ToolEnv):
+    browser = Browser()
+
+    async def start(self, task, rng):
+        return await self.browser.open("http://127.0.0.1:8000/", ["http://127.0.0.1:8000"])
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from agentrl.tools.browser.window import Window, close_quietly
+from agentrl.tools.tool import ToolError, tool
+from agentrl.types import Content
+
+
+class Browser(Window):
+    """A :class:`Window` that can be led elsewhere, within the origins that it was opened with."""
+
+    @tool
+    async def back(self) -> Content:
+        """Go back to the page before."""
+        return await self._act(self._back())
+
+    @tool
+    async def goto(self, url: Annotated[str, Field(max_length=2_000)]) -> Content:
+        """Go to an address."""
+        return await self._act(self._goto(url))
+
+    @tool
+    async def tab(self, number: Annotated[int, Field(ge=1)], close: bool = False) -> Content:
+        """Change to a tab by its number, or close it."""
+        return await self._act(self._switch(number, close))
+
+    async def _back(self) -> None:
+        if not await self._tab.back():
+            raise ToolError("there is no page before this one")
+
+    async def _switch(self, number: int, close: bool) -> None:
+        if number > len(self._tabs):
+            raise ToolError(f"there is no tab {number}; there are {len(self._tabs)}")
+        if not close:
+            self._at = number - 1
+            await self._tab.page.bring_to_front()
+        elif len(self._tabs) == 1:
+            raise ToolError("the last tab stays open")
+        else:
+            await close_quietly(self._tabs.pop(number - 1).page)
+            self._at = min(self._at, len(self._tabs) - 1)
