@@ -14,10 +14,10 @@ import sys
 
 _GRAMMAR = re.compile(r"(?:\d+(?:\.\d+)?|(?:sin|cos|tan|exp|log|sqrt)(?=\()|[a-zA-Z](?![a-zA-Z_])|[-+*/^() ,=])+")
 _LONGEST = 200
-_SECONDS = 20.0
+_SECONDS = 300.0  # the limit that counts is of processor time, so that a busy machine judges as an idle one does
 _PROGRAM = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 from math_verify import parse, verify
 left, right = (parse(text, parsing_timeout=None) for text in sys.argv[1:])

@@ -23,7 +23,7 @@ from agentrl.types import ToolCall
 TRAIN, UNSEEN, NOVEL = range(40), range(40, 46), range(46, 66)  # seeds
 NOVEL_TASKS = ("intervals-double", "wrapping-dots", "matrix-sign", "routes-no-way", "likeness-insert",
                "dates-this-month", "figures-any-order", "memory-twice")  # fmt: skip
-LIMITS = Limits(wall=5.0)
+LIMITS = Limits(wall=30.0, cpu=3.0)
 MOST = 20_000  # characters of a file
 _PATH = re.compile(r"\w[\w-]*(?:/\w[\w-]*)*\.py")
 _TESTS = """
