@@ -78,6 +78,7 @@ class Calc(ToolEnv):
 
     def start(self, task: str, rng: random.Random) -> str:
         question, self.expression, self.easy = problem(task)
+        self.task_type = "easy" if self.easy else "hard"
         return question
 
     @tool(final=True)

@@ -41,7 +41,8 @@ class ToolEnv(Env):
     environment. Tools and ``start`` may be coroutines. Set ``blocking = True`` where plain ones take their time.
     A class attribute that is a :class:`agentrl.tools.Toolset` (``python = Python()``) adds its tools: every instance
     has its own, begun afresh before ``start`` and closed with it. ``look = staticmethod(f)`` adds the tool ``f``.
-    The instructions are the first paragraph of the docstring, unless ``instructions`` is set.
+    The instructions are the first paragraph of the docstring, unless ``instructions`` is set. Where ``start`` sets
+    ``task_type``, success is reported by it.
     """
 
     blocking: ClassVar[bool] = False
@@ -52,6 +53,7 @@ class ToolEnv(Env):
     _told: ClassVar[bool] = False
     _tried: bool = False
     _open: bool = False
+    task_type: str = ""
     used: list[ToolCall]  # the calls of this episode that meant something, for experts and state keys
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -103,7 +105,7 @@ class ToolEnv(Env):
         self._open = True
         if self.snapshot_level == "exact" and not self._tried:
             self._try_snapshot()
-        return observation, {"task": task}
+        return observation, {"task": task, **({"task_type": self.task_type} if self.task_type else {})}
 
     async def astep(self, action: Action) -> StepResult:
         if not self._open:

@@ -50,6 +50,7 @@ class CodeInterpreter(ToolEnv):
     def start(self, task: str, rng: random.Random) -> str:
         self.task = task
         made = self._problem()
+        self.task_type = task.partition("-")[0]
         for path, content in made.files.items():
             self.python.put(path, content)
         return f"{made.about}\n\n{made.question}"

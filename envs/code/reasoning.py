@@ -58,6 +58,7 @@ class Reasoning(ToolEnv):
         self.generator, _, seed = str(task).rpartition("/")
         if self.generator not in GENERATORS or not seed.isdecimal():
             raise UserError(f"unknown task {task!r} of Reasoning; a task is GENERATOR/SEED, as gcd/0")
+        self.task_type = self.generator
         question, self.right = asked(self.generator, int(seed))
         return question
 

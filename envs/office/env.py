@@ -47,6 +47,7 @@ class Office(ToolEnv):
     def start(self, task: str, rng: random.Random) -> str:
         self.task = task
         self.database = pickle.loads(_begun(task)[1])
+        self.task_type = JOBS[task.partition("/")[0]].__module__.rpartition(".")[2]
         self.talk: list[tuple[str, str]] = []
         return _begun(task)[0].request
 

@@ -70,6 +70,7 @@ class CodeRepair(ToolEnv):
     def start(self, task: str, rng: random.Random) -> str:
         self.task = task
         self.files = dict(self._repository().files)
+        self.task_type = task.partition("-")[0]
         return "A test fails. The files:\n" + "\n".join(self.files)
 
     @tool

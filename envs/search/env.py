@@ -35,6 +35,7 @@ class Search(ToolEnv):
 
     def start(self, task: str, rng: random.Random) -> str:
         self.task = task
+        self.task_type = f"{sum(call.name == 'open' for call in self._question().calls)} documents"
         return self._question().text
 
     @tool

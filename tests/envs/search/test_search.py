@@ -153,6 +153,11 @@ def test_one_search_and_one_document_are_seldom_enough():
     assert won / len(UNSEEN) < 0.4
 
 
+def test_success_is_told_by_how_many_documents_it_takes():
+    kinds = {registry.make(NAME).reset(seed=0, options={"task": task})[1]["task_type"] for task in UNSEEN}
+    assert {"2 documents", "3 documents", "4 documents"} <= kinds
+
+
 def test_calls_that_mean_nothing_are_told():
     env: Any = registry.make(NAME)
     env.reset(seed=0, options={"task": UNSEEN[0]})
