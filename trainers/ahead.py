@@ -49,7 +49,7 @@ class Ahead(Generic[P]):
         """Stop whatever is being played."""
         if not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(cancel_others(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -58,7 +58,8 @@ class Ahead(Generic[P]):
         return await self.play(iteration)
 
 
-async def _cancel_others() -> None:
+async def cancel_others() -> None:
+    """Every task of this event loop but the one that asks."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -20,6 +20,7 @@ import numpy as np
 
 from agentrl.errors import UserError
 from agentrl.trainers import credit
+from agentrl.trainers.ahead import cancel_others
 from agentrl.trainers.batching import Sample, samples_of
 from agentrl.trainers.credit import Credit, TurnTable
 from agentrl.trainers.recipe import Recipe
@@ -65,6 +66,7 @@ class Stream(Generic[P]):
     def _run(self) -> None:
         with contextlib.suppress(BaseException):  # the task keeps it for whoever iterates
             self._loop.run_until_complete(self._task)
+        self._loop.run_until_complete(cancel_others())
 
 
 class Credited:
