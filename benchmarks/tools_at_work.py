@@ -78,7 +78,7 @@ def begin(world: dict[str, Any], out: Path, seed: int) -> None:
         agentrl("collect", world["demos"], "-n", world["episodes"], "-o", out / "demos", "--seed", seed)
     if not (out / "start").exists():
         agentrl("sft", out / "demos", "--from-scratch", "1m", "--set", f"epochs={world['epochs']}",
-                "--set", "bf16=true", "-o", out / "start",
+                "--set", "bf16=true", "--set", "batch=8", "-o", out / "start",
                 "--seed", seed)  # fmt: skip
 
 
@@ -86,8 +86,7 @@ def train(world: dict[str, Any], out: Path, arm: str, iterations: int, seed: int
     if (out / arm / "summary.json").exists():
         return
     changes = [word for change in (*COMMON, *ARMS[arm]) for word in ("--set", change)]
-    resume = (out / arm / "recipe.yaml").exists()
-    if resume:
+    if (out / arm / "recipe.yaml").exists():
         agentrl("train", "--resume", out / arm)
     else:
         agentrl("train", world["env"], "--policy", out / "start", "-o", out / arm, "--seed", seed, *changes,

@@ -53,22 +53,24 @@ class Draft:
                     "birthday": f"{rng.choice(DAYS)}",
                 }
             )
-        self._people = iter(rng.sample(self.tables["contacts"], 12))
+        *people, self.bystander = rng.sample(self.tables["contacts"], 7)
+        self._people = iter(people)
+        others = [contact for contact in self.tables["contacts"] if contact not in people]
         for kind in KINDS:
             for name in rng.sample(WORDS, 3):
                 product = {"name": f"{name} {kind}", "kind": kind, "cents": rng.randint(199, 19_900)}
                 self.tables["products"].append({**product, "rating": rng.randint(10, 99)})
-        for person in rng.sample(self.tables["contacts"], 5):
+        for person in rng.sample(others, 5):
             self.mail(person, rng.choice(_CHAT).format(rng.choice(WORDS)))
         for _ in range(8):
-            self.event(rng.choice(DAYS), rng.choice(HOURS), rng.choice(TITLES), rng.choice(self.tables["contacts"]))
+            self.event(rng.choice(DAYS), rng.choice(HOURS), rng.choice(TITLES), rng.choice(others))
         for _ in range(3):
             self.file(f"notes/{self.word()}.txt", " ".join(rng.sample(WORDS, 4)))
         for product in rng.sample(self.tables["products"], 2):
             self.ordered(product, rng.randint(1, 9))
 
     def people(self, n: int) -> list[Row]:
-        """Contacts that nobody asked for before."""
+        """Contacts that nobody asked for before, and who have nothing to do with what is in the office already."""
         return [next(self._people) for _ in range(n)]
 
     def person(self) -> Row:

@@ -34,7 +34,7 @@ def cancel_guest(d: Draft) -> None:
 def first_free(d: Draft) -> None:
     who, day, title = d.person(), d.day(), d.word()
     for hour in HOURS[: d.rng.randint(1, 3)]:
-        d.event(day, hour, d.rng.choice(TITLES), d.tables["contacts"][0])
+        d.event(day, hour, d.rng.choice(TITLES), d.bystander)
     d.says(f"Put a meeting called {title} with {who['name']} into the first free hour of {day}; hours begin at 8.")
     d.do("list_events", day=day)
     d.do("add_event", day=day, hour=d.free_hour(day), title=title, guest=who["name"])
@@ -52,7 +52,7 @@ def accept_proposal(d: Draft) -> None:
 
 def answer_proposal(d: Draft) -> None:
     who, day, title = d.person(), d.day(), d.word()
-    event = d.event(day, d.rng.choice(HOURS), d.rng.choice(TITLES), d.tables["contacts"][0])
+    event = d.event(day, d.rng.choice(HOURS), d.rng.choice(TITLES), d.bystander)
     free = d.rng.random() < 0.5
     hour = d.free_hour(day) if free else event["hour"]
     mail = d.mail(who, f"Shall we have the {title} on {day} at {hour}?", f"{title}")
@@ -94,7 +94,7 @@ def move_and_tell(d: Draft) -> None:
     event = d.event(day, d.rng.choice(HOURS), title, who)
     other = d.day(day)
     for hour in HOURS[: d.rng.randint(1, 3)]:
-        d.event(other, hour, d.rng.choice(TITLES), d.tables["contacts"][0])
+        d.event(other, hour, d.rng.choice(TITLES), d.bystander)
     hour = d.free_hour(other)
     d.says(
         f"Move the meeting called {title} from {day} to the first free hour of {other} (hours begin at 8), and mail "

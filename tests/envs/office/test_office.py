@@ -62,6 +62,52 @@ def test_everything_that_was_wanted_is_needed_and_more_is_too_much(name):
             assert not draft.answer or draft.answer not in message
 
 
+SEEDS = range(50, 62)
+
+
+def wanted(name: str, seed: int) -> tuple[Any, dict[str, list[Any]], list[Any], list[Any]]:
+    """The task, the tables as they are in the beginning, and the rows that have to go and to come."""
+    draft, image, found = _begun(f"{name}/{seed}")
+    begun = pickle.loads(image)
+    tables = {table: begun.table(table) for table in draft.tables}
+    return draft, tables, [row for _, new, row in found if not new], [row for _, new, row in found if new]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_wanted_follows_from_the_office_and_the_request(seed):
+    draft, tables, gone, _ = wanted("delete_from", seed)
+    who = next(c for c in tables["contacts"] if c["name"] in draft.request)
+    assert gone == [mail for mail in tables["mails"] if mail["sender"] == who["mail"]]
+
+    draft, tables, gone, _ = wanted("cancel_guest", seed)
+    planned = [e for e in tables["events"] if e["guest"] in draft.request and e["day"] in draft.request]
+    assert gone == planned
+
+    draft, tables, _, (event,) = wanted("first_free", seed)
+    taken = {e["hour"] for e in tables["events"] if e["day"] == event["day"]}
+    assert event["hour"] == min(set(range(8, 18)) - taken)
+
+    draft, tables, _, _ = wanted("first_meeting", seed)
+    mine = [e for e in tables["events"] if e["guest"] in draft.request]
+    assert draft.answer == min(mine, key=lambda e: (e["day"], e["hour"]))["title"]
+
+    draft, tables, _, (order,) = wanted("order_cheapest", seed)
+    kind = draft.request.split("cheapest ")[1].split(".")[0]
+    assert (
+        order["product"] == min((p for p in tables["products"] if p["kind"] == kind), key=lambda p: p["cents"])["name"]
+    )
+
+    draft, tables, (file,), _ = wanted("delete_lowest", seed)
+    folder = [f for f in tables["files"] if f["path"].startswith(file["path"].split("/")[0] + "/")]
+    assert len(folder) == 3
+    assert file == min(folder, key=lambda f: int(f["text"].split()[1]))
+
+    draft, tables, _, (order,) = wanted("again", seed)
+    assert {"product": order["product"], "quantity": order["quantity"]} in [
+        {"product": o["product"], "quantity": o["quantity"]} for o in tables["orders"] if o["quantity"] > 10
+    ]
+
+
 def test_what_is_kept_back_is_needed_and_told_only_when_asked():
     for name in JOBS:
         draft = _begun(f"{name}/3")[0]
