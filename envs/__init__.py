@@ -71,6 +71,13 @@ register(
     max_turns=8,
     extra="code",
 )
+register(
+    "agentrl/ShopWeb-v0",
+    entry_point="agentrl.envs.shop.web:ShopWeb",
+    splits="agentrl.envs.shop.tasks:splits",
+    max_turns=15,
+    extra="web",
+)
 for _page in TASKS:
     register(
         f"agentrl/MiniWoB-{_page}-v0",

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl.envs.shop import store
@@ -98,6 +98,7 @@ def test_there_is_a_search_bar_on_the_search_page_only():
     assert step(walk("search[jeans]"), "search[hoodie]") is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_whatever_can_be_clicked_can_be_clicked_and_nothing_else(seed):
     rng = random.Random(seed)
