@@ -61,7 +61,7 @@ class MCPTools(Toolset):
         return self._connection
 
     def reset(self) -> None:
-        if not self.stateless:
+        if not (self.stateless and self._connection is not None and self._connection.alive):
             self.close()
 
     def close(self) -> None:
@@ -133,7 +133,9 @@ class Connection:
         return self._ask(listed, PATIENCE)
 
     def call(self, name: str, arguments: dict[str, Any], seconds: float) -> Content:
-        """What a tool gives, text and images. Raises ToolError where the server says that it failed."""
+        """What a tool gives, text and images. Raises ToolError where the server says that it failed, and
+        ConnectionError where the server itself did, once and for all.
+        """
 
         async def called(client: Any) -> Any:
             async with asyncio.timeout(seconds):
@@ -143,16 +145,25 @@ class Connection:
             result = self._ask(called, seconds + PATIENCE)
         except TimeoutError:
             raise ToolError(f"{name} took longer than {seconds:g} s") from None
+        except ConnectionError:
+            raise
+        except Exception as error:  # nothing is known of what it would do next
+            self.close()
+            raise ConnectionError(f"the MCP server {' '.join(self.server)!r} failed: {_cause(error)}") from error
         content = _content(result)
         if result.is_error:
             text = content if isinstance(content, str) else "the tool failed"
             raise ToolError(text[:500], f"error: {text}")
         return content
 
+    @property
+    def alive(self) -> bool:
+        return not self._task.done()
+
     def close(self) -> None:
         """May be called twice."""
         loop = self._shared_loop()
-        if not self._task.done():
+        if self.alive:
             loop.call_soon_threadsafe(self._calls.put_nowait, None)
             try:
                 self._task.result(PATIENCE)
@@ -168,7 +179,7 @@ class Connection:
             except BaseException as error:
                 answer.set_exception(error)
 
-        if self._task.done():
+        if not self.alive:
             raise ConnectionError(f"the MCP server {' '.join(self.server)!r} has gone")
         self._shared_loop().call_soon_threadsafe(self._calls.put_nowait, asked)
         return answer.result(patience)
