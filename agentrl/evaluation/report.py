@@ -186,6 +186,8 @@ class Report:
     def __str__(self) -> str:
         return f"{self.policy} on {self.suite}: {self.overall}"
 
+    _repr_markdown_ = markdown  # in notebooks
+
     def __rich__(self) -> Any:
         from rich.table import Table
 

@@ -158,7 +158,9 @@ def _cut(text: str) -> str:
 
 
 def _round(values: Any) -> list[float | None]:
-    return [_number(float(value)) for value in values]
+    array = np.asarray(values, np.float64)
+    rounded = np.round(array, 4).tolist()
+    return rounded if np.isfinite(array).all() else [x if math.isfinite(x) else None for x in rounded]
 
 
 def _number(value: float | None) -> float | None:
