@@ -40,22 +40,6 @@ SCROLL = """async () => {
 def run_folder(at: Path, turns: int, episodes: int) -> Path:
     rng = np.random.default_rng(0)
     words = ["you", "arrive", "at", "the", "shelf", "and", "see", "a", "mug", "two", "candles", "beside", "a", "lamp"]
-        "you",
-        "arrive",
-        "at",
-        "the",
-        "shelf",
-        "and",
-        "see",
-        "a",
-        "mug",
-        "two",
-        "candles",
-        "beside",
-        "an",
-        "old",
-        "lamp",
-    ]
 
     def turn(i: int) -> Turn:
         n = int(rng.integers(15, 60))
