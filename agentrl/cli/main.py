@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("agentrl.cli.train:train", "Train a policy by reinforcement learning."),
     "eval": ("agentrl.cli.evaluate:evaluate", "Measure a policy's success, with intervals."),
     "compare": ("agentrl.cli.compare:compare", "Compare two policies on the same tasks."),
+    "learn": ("agentrl.cli.learn:learn", "Update a policy by the sessions of agent programs."),
     "serve": ("agentrl.cli.serve:serve", "Serve a policy to agent programs and keep their sessions."),
     "tools": ("agentrl.cli.tools:app", "List and show the tools of agents, and try them."),
     "doctor": ("agentrl.cli.doctor:doctor", "Say what runs here, and whether a policy can be trained."),

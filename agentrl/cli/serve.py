@@ -35,7 +35,7 @@ def serve(
 
         agentrl serve --policy runs/last -o sessions/
 
-        agentrl credit explain sessions/ --estimators grpo
+        agentrl credit explain sessions/ --group 0 --estimators grpo
     """
     with contextlib.closing(load_policy(policy, engine=engine)) as loaded:
         if not isinstance(loaded.policy, Policy):

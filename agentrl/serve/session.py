@@ -130,6 +130,7 @@ class Session:
             message, action = reply_of(text, ask.stop, bool(ask.tools))
             turn = Turn(
                 list(_new(ask.messages)),
+                state_key=fingerprint(_new(ask.messages), ())[:16],
                 prompt_ids=prompt,
                 completion_ids=completion.ids,
                 logprobs=completion.logprobs,
