@@ -47,6 +47,7 @@ def talked(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_served_program_teaches_the_policy(talked, tmp_path, capsys):
     assert len(store.read(talked)) == 4
     with pytest.raises(SystemExit) as ended:
