@@ -14,7 +14,7 @@ from agentrl.envs.shop.catalogue import catalogue
 from agentrl.envs.shop.score import CLOSE, Goal, score, token_set_ratio, type_score
 from agentrl.envs.shop.tasks import goal_of, splits
 
-CASES = json.loads((Path(__file__).parents[2] / "cases" / "token_set_ratio.json").read_text())
+CASES = json.loads((Path(__file__).parent / "token_set_ratio.json").read_text())
 
 
 def test_token_set_ratio_is_thefuzz_s():
