@@ -202,7 +202,7 @@ class Task:
         return f"{self.env}#{self.id}"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Trajectory:
     """One agent's side of one episode.
 
@@ -222,6 +222,10 @@ class Trajectory:
     branch_turn: int | None = None
     branch_token: int | None = None
     info: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        how = ("success" if self.success else "no success") if self.trusted else f"failed: {self.error}"
+        return f"Trajectory({self.id!r}, {self.task.key}, {len(self.turns)} turns, reward {self.reward:g}, {how})"
 
     @property
     def trusted(self) -> bool:
@@ -256,13 +260,17 @@ class Trajectory:
         return [_segment(self.turns, span) for span in spans(self.turns)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Group:
     """All trajectories of one task (and agent) in one iteration: the unit of group-relative credit."""
 
     task: Task
     id: str
     trajectories: list[Trajectory] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        won = sum(t.success for t in self.trajectories)
+        return f"Group({self.id!r}, {self.task.key}, {won} of {len(self.trajectories)} successful)"
 
     def __iter__(self) -> Iterator[Trajectory]:
         return iter(self.trajectories)

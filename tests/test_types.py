@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentrl.types import StopReason, Task, ToolCall, Trajectory, Turn, continues
+from agentrl.types import Group, StopReason, Task, ToolCall, Trajectory, Turn, continues
 
 
 def turn(prompt, completion, **fields):
@@ -120,3 +120,11 @@ def test_rewards_add_up_over_parts_and_turns():
     one = trajectory(Turn("a", rewards={"goal": 1.0, "cost": -0.25}), Turn("b", rewards={"goal": 0.5}))
     assert one.reward == 1.25
     assert ToolCall("x", a=1) == ToolCall("x", a=1) != ToolCall("x", a=2)
+
+
+def test_groups_and_trajectories_are_said_in_a_line() -> None:
+    t = Trajectory("g-0", Task("E-v0", 3), 0, [Turn("saw", rewards={"r": 0.5})], success=True)
+    assert repr(t) == "Trajectory('g-0', E-v0#3, 1 turns, reward 0.5, success)"
+    assert repr(Group(t.task, "g", [t])) == "Group('g', E-v0#3, 1 of 1 successful)"
+    t.stop, t.error = StopReason.ENV_ERROR, "it broke"
+    assert "failed: it broke" in repr(t)

@@ -149,6 +149,7 @@ class Training:
                 say(f"environment {env}: {len(own)} training tasks, first reset {1000 * seconds:.1f} ms")
         if recipe.anchor == "privileged":
             say("note: anchors are privileged: credit compares states by what no agent could know")
+        record.track(recipe)
         if self.resumed is None:
             record.start(recipe)
         else:

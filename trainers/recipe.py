@@ -14,6 +14,7 @@ from agentrl.agents.chat import AgentConfig
 from agentrl.errors import UserError, unknown
 from agentrl.policies.load import Engine
 from agentrl.rollout.limits import Limits
+from agentrl.trainers.trackers import Name as Tracker
 
 
 class _Part(BaseModel):
@@ -176,6 +177,7 @@ class Recipe(_Part):
         "", description="suite or environment for before and after; empty: the environment's unseen split"
     )
     evaluate: bool = Field(True, description="measure success before and after")
+    trackers: list[Tracker] = Field(default=["tensorboard"], description="where metrics go besides metrics.jsonl")
     threads: int | None = Field(None, ge=1, description="torch threads; none: one a core")
     seed: int = 0
     plugins: list[str] = Field(default_factory=list, description="files or packages to import")

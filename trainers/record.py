@@ -18,6 +18,7 @@ from agentrl import __version__
 from agentrl.errors import UserError
 from agentrl.store.rows import transcript
 from agentrl.trainers.recipe import Recipe
+from agentrl.trainers.trackers import Name, Tracker, check, started
 from agentrl.types import Trajectory
 
 
@@ -29,7 +30,8 @@ class Record:
         self.trajectories = folder / "trajectories"
         self.credit = folder / "credit"
         self.checkpoints = folder / "checkpoints"
-        self._board: Any = None
+        self._follow: tuple[Sequence[Name], dict[str, Any]] = (("tensorboard",), {})
+        self._trackers: list[Tracker] | None = None
 
     def start(self, recipe: Recipe) -> None:
         """Make the folder. Raises UserError where there is a run in it already."""
@@ -63,15 +65,20 @@ class Record:
                 break
         return found
 
+    def track(self, recipe: Recipe) -> None:
+        """Send metrics to the recipe's trackers, from the first on. Raises UserError for one that is not installed."""
+        check(recipe.trackers)
+        self._follow = (recipe.trackers, recipe.model_dump(mode="json"))
+
     def log(self, metrics: dict[str, Any]) -> None:
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(metrics) + "\n")
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
-        for key, value in _flat(metrics):
-            self._board.add_scalar(key, value, metrics["iteration"])
+        if self._trackers is None:
+            names, config = self._follow
+            self._trackers = started(names, self.folder, config)
+        flat = dict(_flat(metrics))
+        for tracker in self._trackers:
+            tracker.log(flat, metrics["iteration"])
 
     def json(self, name: str, data: Any) -> None:
         self.write(name, json.dumps(data, indent=1) + "\n")
@@ -89,9 +96,9 @@ class Record:
         os.replace(partial, self.folder / name)
 
     def close(self) -> None:
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        for tracker in self._trackers or ():
+            tracker.close()
+        self._trackers = None
 
     def curve(self) -> None:
         """``learning_curve.png``: training success by iteration, and before/after on the suite."""

@@ -316,7 +316,7 @@ def bench(
         others = (s.pearson.value, s.cosine.value, s.variance, s.ms)
         table.add_row(s.estimator, str(s.size), str(s.spearman), str(s.sign), *(f"{x:.2f}" for x in others))
     console = Console()
-    console.width = max(104, console.width)
+    console.width = max(118, console.width)
     console.print(table, highlight=False)
     line = f"{told['turns']} turns, {told['significant']} of them surely not 0. ms: CPU for 1,000 turns. "
     line += f"Noise in the truth leaves a correlation of at most {found.ceiling:.2f}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -110,15 +110,24 @@ def _score(name: str, size: int, given: Floats, truth: Truth, ms: float, seed: i
     clusters = [np.flatnonzero(truth.table.turn_group == g) for g in np.unique(truth.table.group)]
     draws = [np.concatenate([clusters[i] for i in rng.integers(0, len(clusters), len(clusters))]) for _ in range(DRAWS)]
     everything = np.arange(len(given))
+    true, known = truth.advantage, truth.significant
+    right = (np.sign(given) == np.sign(true)).astype(np.float64)
+    first, second = ranks(given), ranks(true)  # once: a draw keeps the ranks of the whole
 
-    def measure(of: Callable[[Floats, Floats, Bools], float]) -> Measured:
-        def at(rows: Ints) -> float:
-            return of(given[rows], truth.advantage[rows], truth.significant[rows])
+    def measure(of: Callable[[Ints], float]) -> Measured:
+        low, high = np.nanquantile([of(rows) for rows in draws], [0.025, 0.975])
+        return Measured(of(everything), float(low), float(high))
 
-        low, high = np.nanquantile([at(rows) for rows in draws], [0.025, 0.975])
-        return Measured(at(everything), float(low), float(high))
-
-    return Score(name, size, **{key: measure(of) for key, of in _FIGURES.items()}, variance=float(given.var()), ms=ms)
+    return Score(
+        name,
+        size,
+        pearson=measure(lambda rows: pearson(given[rows], true[rows])),
+        spearman=measure(lambda rows: pearson(first[rows], second[rows])),
+        sign=measure(lambda rows: float(right[rows][known[rows]].mean()) if known[rows].any() else float("nan")),
+        cosine=measure(lambda rows: cosine(given[rows], true[rows])),
+        variance=float(given.var()),
+        ms=ms,
+    )
 
 
 def pearson(a: Floats, b: Floats) -> float:
@@ -135,11 +144,3 @@ def ranks(values: Floats) -> Floats:
     """From 0; equal values share the mean of their places."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts + 1) / 2)[inverse])
-
-
-_FIGURES: Mapping[str, Callable[[Floats, Floats, Bools], float]] = {
-    "pearson": lambda a, b, known: pearson(a, b),
-    "spearman": lambda a, b, known: pearson(ranks(a), ranks(b)),
-    "sign": lambda a, b, known: float((np.sign(a) == np.sign(b))[known].mean()) if known.any() else float("nan"),
-    "cosine": lambda a, b, known: cosine(a, b),
-}
