@@ -47,6 +47,7 @@ class Gated(ar.ToolEnv):
 """
 
 
+@pytest.mark.timeout(500)
 def test_nothing_that_was_stored_before_a_kill_is_played_again(tmp_path: Path) -> None:
     (tmp_path / "gated.py").write_text(GATED)
     command = [
@@ -64,7 +65,7 @@ def test_nothing_that_was_stored_before_a_kill_is_played_again(tmp_path: Path) -
     env = {**os.environ, "PYTHONPATH": str(Path(ar.__file__).parents[1])}
     first = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 200
         while len(list((tmp_path / "out" / "open").glob("*.parquet"))) < 10:
             assert first.poll() is None
             assert time.monotonic() < deadline
