@@ -78,6 +78,13 @@ register(
     max_turns=15,
     extra="web",
 )
+register(
+    "agentrl/Site-v0",
+    entry_point="agentrl.envs.site.env:Site",
+    splits="agentrl.envs.site.tasks:splits",
+    max_turns=15,
+    extra="web",
+)
 for _page in TASKS:
     register(
         f"agentrl/MiniWoB-{_page}-v0",

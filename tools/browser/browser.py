@@ -10,6 +10,7 @@ class Mine(ar.ToolEnv):
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urljoin
 
 from pydantic import Field
 
@@ -28,13 +29,19 @@ class Browser(Window):
 
     @tool
     async def goto(self, url: Annotated[str, Field(max_length=2_000)]) -> Content:
-        """Go to an address."""
-        return await self._act(self._goto(url))
+        """Go to an address, which may begin where the page is (/path)."""
+        return await self._act(self._goto(self._from_here(url)))
 
     @tool
     async def tab(self, number: Annotated[int, Field(ge=1)], close: bool = False) -> Content:
         """Change to a tab by its number, or close it."""
         return await self._act(self._switch(number, close))
+
+    def _from_here(self, url: str) -> str:
+        try:
+            return urljoin(self.seen.url if self.seen else "", url)
+        except ValueError:  # it only looks like an address
+            return url
 
     async def _back(self) -> None:
         if not await self._tab.back():

@@ -338,13 +338,16 @@ class Window(Toolset):
 
     async def _goto(self, url: str) -> None:
         if not self._allowed(url):
-            raise ToolError(f"only {', '.join(self.origins)} can be reached")
+            raise ToolError(f"{url[:200]} cannot be reached from here")
         wrong = await self._tab.goto(url)
         if wrong:
             raise ToolError(f"{url[:200]} does not open: {wrong}")
 
     def _allowed(self, url: str) -> bool:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            return False
         if parts.scheme == "file":
             return any(url.startswith(o) and ".." not in url for o in self.origins if o.startswith("file:"))
         return f"{parts.scheme}://{parts.netloc}" in self.origins

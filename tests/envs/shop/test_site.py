@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentrl.envs import registry
-from agentrl.envs.check import check
 from agentrl.envs.shop import site, store
 from agentrl.envs.shop.catalogue import catalogue
 from agentrl.envs.shop.env import Shop
@@ -82,13 +81,6 @@ def test_random_walks_read_and_pay_the_same(web):
             assert web.state == text._state
             if over:
                 break
-
-
-@pytest.mark.web
-@pytest.mark.timeout(280)
-def test_it_keeps_the_contract(chromium):
-    report = check("agentrl/ShopWeb-v0", episodes=2)
-    assert report.ok, str(report)
 
 
 @pytest.mark.web
