@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from importlib import resources
 from typing import Any, TypeVar
 
-from playwright.async_api import CDPSession, Page, Request
+from playwright.async_api import CDPSession, Page
 from playwright.async_api import Error as PlaywrightError
 
 from agentrl.tools.browser.view import View, view_of
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 STILL, MOST = 25, 1_500  # milliseconds without change that count as still; the most that is waited for it
 _SOURCE = resources.files("agentrl") / "tools" / "browser" / "view.js"
-_WAITED_FOR = frozenset({"document", "script", "stylesheet", "xhr", "fetch"})
+_WAITED_FOR = frozenset({"Document", "Script", "Stylesheet", "XHR", "Fetch"})
 
 
 class Dead(Exception):
@@ -36,14 +36,11 @@ class Tab:
         self._death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._session: CDPSession | None = None
         self._world: int | None = None
-        self._pending: set[Request] = set()
+        self._pending: set[str] = set()
         self._note = note
         page.on("crash", lambda _: self.die("the page crashed"))
         page.on("dialog", self._answer)
         page.on("download", lambda download: note(f"a download was refused: {download.suggested_filename[:80]}"))
-        page.on("request", self._requested)
-        page.on("requestfinished", self._over)
-        page.on("requestfailed", self._over)
 
     @property
     def dead(self) -> str | None:
@@ -96,6 +93,10 @@ class Tab:
         self._pending.clear()
         self.opening = 0
         return False
+
+    async def forget(self) -> None:
+        """Make the page in view the first of its tab."""
+        await self._alive(self._send("Page.resetNavigationHistory"))
 
     async def screenshot(self, marks: bool) -> str:
         """The window as a data URL; ``marks``: with the numbers of its elements on it."""
@@ -152,7 +153,12 @@ class Tab:
         if self._session is None:
             self._session = await self.page.context.new_cdp_session(self.page)
             self._session.on("Page.windowOpen", self._opens)
+            # Not Playwright's own events of requests: it keeps an object for each.
+            self._session.on("Network.requestWillBeSent", self._requested)
+            self._session.on("Network.loadingFinished", self._over)
+            self._session.on("Network.loadingFailed", self._over)
             await self._session.send("Page.enable")
+            await self._session.send("Network.enable", {"maxTotalBufferSize": 1, "maxResourceBufferSize": 1})
         return await self._session.send(method, parameters)
 
     async def _answer(self, dialog: Any) -> None:
@@ -170,9 +176,9 @@ class Tab:
     def _opens(self, _: object) -> None:
         self.opening += 1
 
-    def _requested(self, request: Request) -> None:
-        if request.resource_type in _WAITED_FOR:
-            self._pending.add(request)
+    def _requested(self, event: dict[str, Any]) -> None:
+        if event.get("type") in _WAITED_FOR:
+            self._pending.add(event["requestId"])
 
-    def _over(self, request: Request) -> None:
-        self._pending.discard(request)
+    def _over(self, event: dict[str, Any]) -> None:
+        self._pending.discard(event["requestId"])

@@ -186,7 +186,10 @@ class Window(Toolset):
             await self._empty()
         self._notes = []
         await self._goto(url)
-        return await self._look()
+        seen = await self._look()
+        if not self._tab.dead:
+            await self._tab.forget()  # there is no way back into the episode before
+        return seen
 
     async def _renew(self, origins: tuple[str, ...]) -> None:
         assert self._chromium is not None

@@ -75,6 +75,14 @@ def test_links_and_back(visit):
     assert "Here you are." in visit.goto("/next")
 
 
+def test_there_is_no_way_back_into_the_episode_before(visit):
+    visit.open("/form")
+    visit.goto("/next")
+    visit.open("/")
+    with pytest.raises(ToolError, match="no page before"):
+        visit.back()
+
+
 def test_a_form(visit):
     text = visit.open("/form")
     assert '[1] textbox "Your name" = "old"' in text
