@@ -94,6 +94,10 @@ class Tab:
         self.opening = 0
         return False
 
+    async def clear(self, origin: str) -> None:
+        """Drop what an origin has stored."""
+        await self._alive(self._send("Storage.clearDataForOrigin", origin=origin, storageTypes="all"))
+
     async def forget(self) -> None:
         """Make the page in view the first of its tab."""
         await self._alive(self._send("Page.resetNavigationHistory"))

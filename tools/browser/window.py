@@ -25,6 +25,7 @@ from agentrl.tools.browser.view import View
 from agentrl.tools.tool import ToolError, Toolset, tool
 from agentrl.types import Content
 
+RENEWED = 8  # episodes a context lasts: Playwright keeps an object for each navigation until it is closed
 TABS = 4  # a page that opens more loses them
 _LONGEST = 2_000  # characters typed at once
 
@@ -33,7 +34,7 @@ Ref = Annotated[int, Field(ge=1, description="the number of an element, as in [3
 
 
 class Window(Toolset):
-    """A context of its own in the process's Chromium; emptied, not replaced, between episodes.
+    """A context of its own in the process's Chromium, emptied between episodes and replaced after some.
 
     ``screenshot`` adds a picture to every answer, ``marks`` the elements' numbers on it. ``root`` and ``skip`` are
     CSS selectors of what to look at and what to leave out; ``leaves`` numbers everything that has nothing inside, for
@@ -66,6 +67,7 @@ class Window(Toolset):
         self._context: BrowserContext | None = None
         self._tabs: list[Tab] = []
         self._at = 0
+        self._episodes = 0
         self._notes: list[str] = []
 
     # ---- for environments
@@ -180,11 +182,13 @@ class Window(Toolset):
         self._notes.append(text)
 
     async def _open(self, url: str, origins: tuple[str, ...]) -> Content:
-        if not self._lives() or origins != self.origins:
+        if not self._lives() or origins != self.origins or self._episodes >= RENEWED:
             await self._renew(origins)
+            self._episodes = 0
         else:
             await self._empty()
         self._notes = []
+        self._episodes += 1
         await self._goto(url)
         seen = await self._look()
         if not self._tab.dead:
@@ -219,11 +223,9 @@ class Window(Toolset):
         if keep is None:
             await context.new_page()
         await context.clear_cookies()
-        session = await context.new_cdp_session(self._tab.page)
         for origin in self.origins:
             if not origin.startswith("file:"):
-                await session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
-        await session.detach()
+                await self._tab.clear(origin)
 
     def _opened(self, page: Page) -> None:
         assert self._chromium is not None
