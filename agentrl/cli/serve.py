@@ -44,6 +44,7 @@ def serve(
         config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
         server = uvicorn.Server(config)
         with contextlib.closing(config.bind_socket()) as socket:
+            socket.listen(1024)  # who reads the line may connect at once
             at, number = socket.getsockname()[:2]
             typer.echo(f"serving {policy} at http://{at}:{number}/sessions/NAME/v1; sessions go to {out}")
             server.run(sockets=[socket])

@@ -71,6 +71,7 @@ def serving(policy, out, **more):
     server = Server(policy, out, **more)
     config = uvicorn.Config(server.app(), host="127.0.0.1", port=0, log_level="error")
     socket = config.bind_socket()
+    socket.listen(1024)  # programs may connect before the thread runs
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [socket]})
     thread.start()
