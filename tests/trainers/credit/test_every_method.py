@@ -18,6 +18,7 @@ FLAT = {
     "grpo",
     "spo",
     "tree-soft",
+    "riskpo",
     "rloo",
     "mc-grpo",
     "opob",
@@ -26,7 +27,10 @@ FLAT = {
     "treepo",
 }  # one advantage a trajectory
 
-LACKS = r" needs (a state key|an action|the (entropies|log-probabilities|score|values)|a critic's|rewards by name)"
+LACKS = (
+    r" needs (a state key|an action|the (entropies|log-probabilities|score|values)|a critic's|a process reward"
+    r"|rewards by name)"
+)
 
 
 def batch(groups: int = 4, size: int = 4, turns: int = 6) -> TurnTable:
@@ -60,10 +64,11 @@ def batch(groups: int = 4, size: int = 4, turns: int = 6) -> TurnTable:
         parent=[names[k - 1] if branched[k] else None for k in range(m)],
         branch_turn=[2 if branched[k] else 0 for k in range(m)],
         rewards={"answer": outcome, "format": rng.random(m), "rubric": rng.random(m)},
-        scores={name: rng.random(n) for name in ("potential", "confidence", "match")},
+        scores={name: rng.random(n) for name in ("potential", "confidence", "match", "arena", "action_value")},
         values=rng.random(n),
         mc_values=rng.random(n),
         token_values=[rng.random(k) for k in tokens],
+        token_rewards=[rng.normal(size=k) for k in tokens],
         last_value=rng.random(m),
         starts_segment=rng.random(n) < 0.3,
     )
@@ -116,6 +121,7 @@ def test_a_groups_advantages_do_not_depend_on_the_names_of_its_trajectories(tabl
         values=table.values,
         mc_values=table.mc_values,
         token_values=np.split(table.token_values, np.cumsum(table.tokens)[:-1]),
+        token_rewards=np.split(table.token_rewards, np.cumsum(table.tokens)[:-1]),
         last_value=table.last_value,
         starts_segment=table.starts_segment,
     )
@@ -179,7 +185,17 @@ def test_what_a_method_lacks_is_named(id: str) -> None:
         if part in names(kind)
         for column in registry.get(kind, part).needs
     }
-    columns = {"anchor", "action", "entropy", "logprob", "rewards", "values", "token_values", "mc_values"}
+    columns = {
+        "anchor",
+        "action",
+        "entropy",
+        "logprob",
+        "rewards",
+        "values",
+        "token_values",
+        "token_rewards",
+        "mc_values",
+    }
     if wanted & columns or any(w.startswith("score:") for w in wanted):
         with pytest.raises(UserError, match=LACKS):
             assign(bare, credit=methods)
