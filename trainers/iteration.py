@@ -16,7 +16,7 @@ from agentrl.policies.base import Learning
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
-from agentrl.trainers import adapters, credit
+from agentrl.trainers import credit
 from agentrl.trainers.ahead import Ahead
 from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
@@ -118,7 +118,7 @@ class Iteration:
                 streamed.check(given)
         rollout.training_seconds += trained()
         with self.phases("sync"):
-            weights = adapters.trained(learner.model, whole=recipe.policy.engine == "vllm")
+            weights = learner.weights(whole=recipe.policy.engine == "vllm")
             take = functools.partial(policy.update, weights, iteration + 1)
             take() if self.ahead is None else self.ahead.call(take)
         counters = spent.counters

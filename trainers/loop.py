@@ -31,7 +31,7 @@ from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
 from agentrl.store.frames import Trajectories, Turns
-from agentrl.trainers import adapters, checkpoint, credit
+from agentrl.trainers import adapters, checkpoint, credit, sharded
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
 from agentrl.trainers.losses.objective import objective
@@ -42,7 +42,6 @@ from agentrl.trainers.record import Record
 from agentrl.trainers.sampling import Sampling
 from agentrl.trainers.scorers import Scorers, check_scorers
 from agentrl.trainers.update import Learner
-from agentrl.trainers.values import Critic
 from agentrl.types import Task
 
 WINDOW = 5  # iterations that success is averaged over, for the collapse alarm and the best checkpoint
@@ -127,6 +126,8 @@ class Training:
             torch.set_num_threads(recipe.threads)
         for name in recipe.plugins:
             plugins.load(name)
+        if sharded.processes() > 1:
+            sharded.check(recipe)
         plan = credit.plan(recipe.rewards, recipe.credit)  # names and options are wrong before anything is loaded
         credit.anchor_key(recipe.anchor)
         check_scorers(plan, recipe)
@@ -173,18 +174,17 @@ class Training:
             else:
                 policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
             held.callback(policy.close)
-            reference = None
-            if "reference" in needs and not recipe.lora:
-                reference = _frozen(recipe.policy.path, tokenizer)
-            teacher = None if recipe.loss.teacher is None else _frozen(recipe.loss.teacher, tokenizer)
-            critic = None if recipe.value is None else Critic(recipe.value, model)
+            if sharded.processes() > 1:
+                learner: Learner = sharded.lead(recipe, where, self.resumed is not None, model, tokenizer)
+            else:
+                learner = Learner.of(recipe, model, tokenizer)
             demos = None
             if recipe.demos is not None:
                 window = model.config.get_text_config().max_position_embeddings
                 demos = Demos.load(recipe.demos, recipe.demo_share, tokenizer, agent, window)
-        config, stale = recipe.rollout, recipe.rollout.staleness
-        learner = Learner(model, recipe.optim, recipe.loss, config.temperature, reference, teacher, critic, stale)
-        copies = 5 + (reference is not None) + (teacher is not None)  # two of the weights, gradient, two moments
+        stale = recipe.rollout.staleness
+        copies = 5  # two of the weights, gradient, two moments
+        copies += (learner.reference is not None) + (learner.teacher is not None)
         copies += stale + 1 if stale else recipe.loss.old == "snapshot"
         copies += 5 * (recipe.prime is not None) + 4 * (recipe.agentprm is not None)
         say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
@@ -243,8 +243,11 @@ class Training:
         except KeyboardInterrupt:
             if done > first:
                 self._save(done, learner, tokenizer, agent, state, False)
+            learner.close()
             say(f"stopped after {done} iterations; go on with: agentrl train --resume {record.folder}")
             raise
+        else:
+            learner.close()
         finally:
             step.close()
             rollout.close()
@@ -317,7 +320,7 @@ class Training:
         with self.phases("checkpoint"):
             seconds = self.spent + time.perf_counter() - self.begin
             saved = {"learner": learner.state(), "iteration": done, "seconds": seconds, **state}
-            path = checkpoint.save(self.record.checkpoints, done, learner.model, tokenizer, agent.model_dump(), saved)
+            path = checkpoint.save(self.record.checkpoints, done, learner.plain(), tokenizer, agent.model_dump(), saved)
             if best:
                 checkpoint.point(self.record.checkpoints, "best", path)
 
@@ -335,14 +338,6 @@ class Training:
         }
         self.record.json("summary.json", summary)
         return Run(self.record.folder, summary)
-
-
-def _frozen(name: str, tokenizer: Any) -> Any:
-    """A policy that only judges. Raises UserError where it reads other tokens."""
-    model, other = load_model(locate(name))
-    if other.get_vocab() != tokenizer.get_vocab():
-        raise UserError(f"{name} cannot judge this policy's tokens: it has another tokenizer")
-    return model.requires_grad_(False)
 
 
 def load_agent(where: Path | str) -> AgentConfig | None:

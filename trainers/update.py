@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from agentrl.errors import UserError
+from agentrl.policies.load import load_model, locate
 from agentrl.trainers import adapters, vcpo
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
@@ -18,10 +20,11 @@ from agentrl.trainers.losses.objective import Objective, effective_share, object
 from agentrl.trainers.optimizer import Optimizer
 from agentrl.trainers.probe import choose
 from agentrl.trainers.proximal import Proximal, Weights, holding
-from agentrl.trainers.recipe import LossConfig, OptimConfig
+from agentrl.trainers.recipe import LossConfig, OptimConfig, Recipe
 from agentrl.trainers.values import Critic
 from agentrl.types import FloatArray
 
+T = TypeVar("T")
 COUNTS = ("ratio_sum", "ratio_square_sum", "rows")  # metrics that are sums over rows, and no weighted means
 
 
@@ -63,9 +66,22 @@ class Learner:
         self.batcher, note = choose(self.model, self.optim.batcher)
         self.notes += [note] if note else []
         self.proximal = Proximal(self.loss.old, self.model, self.loss.ema_decay, self.staleness)
+        self._place()
         self.optimizer = Optimizer(
             self.model, self.optim.lr, muon=self.optim.muon, weight_decay=self.optim.weight_decay
         )
+
+    @classmethod
+    def of(cls, recipe: Recipe, model: Any, tokenizer: Any) -> Self:
+        """The learner that a recipe asks for, with the judges that it names."""
+        config = recipe.rollout
+        needs = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms).needs
+        own = "reference" in needs and not recipe.lora
+        reference = _frozen(recipe.policy.path, tokenizer) if own else None
+        teacher = None if recipe.loss.teacher is None else _frozen(recipe.loss.teacher, tokenizer)
+        critic = None if recipe.value is None else Critic(recipe.value, model)
+        judges = (reference, teacher, critic)
+        return cls(model, recipe.optim, recipe.loss, config.temperature, *judges, config.staleness)
 
     def update(self, samples: Sequence[Sample], seed: int, progress: float = 0.0) -> dict[str, float]:
         """Epochs of minibatches over ``samples``. Minibatches hold whole trajectories, drawn by ``seed``.
@@ -125,14 +141,29 @@ class Learner:
 
     def score(self, samples: Sequence[Sample], weights: Weights | None = None) -> list[FloatArray]:
         """Logprobs [L] of each sample by the trainer, 0 where nothing is trained; ``weights`` none: its own."""
-        found = [np.zeros(len(sample.ids), np.float32) for sample in samples]
+        found: dict[int, FloatArray] = {}
         place = {id(sample): i for i, sample in enumerate(samples)}
         with torch.no_grad(), holding(self.model, weights):
-            for batch in BATCHERS[self.batcher](samples, self.optim.positions):
+            for batch in self._batches(samples):
                 logprobs = self._forward(batch, self.model).logprobs.float().cpu().numpy()
                 for sample, where in batch.placed:
-                    found[place[id(sample)]][where], logprobs = logprobs[: len(where)], logprobs[len(where) :]
-        return found
+                    values = np.zeros(len(sample.ids), np.float32)
+                    values[where], logprobs = logprobs[: len(where)], logprobs[len(where) :]
+                    found[place.get(id(sample), -1)] = values
+        for part in self._gathered(found):
+            found |= part
+        return [found[i] for i in range(len(samples))]
+
+    def weights(self, whole: bool = False) -> dict[str, torch.Tensor]:
+        """What a sampler is given, as :func:`agentrl.trainers.adapters.trained` says."""
+        return adapters.trained(self.model, whole)
+
+    def plain(self) -> nn.Module:
+        """The model as a checkpoint holds it."""
+        return self.model
+
+    def close(self) -> None:
+        """Nothing more will be learnt."""
 
     def state(self) -> dict[str, Any]:
         kept = {"steps": self.steps, "memory": self.memory, "proximal": self.proximal.state()}
@@ -152,14 +183,16 @@ class Learner:
         sums: dict[str, float] = {}
         weights: dict[int, float] = {}
         gaps = self._backward(samples, sums, weights)
-        return self._advance(sums, weights), gaps
+        found = self._gathered((sums, weights, gaps))
+        sums, weights = _added([part[0] for part in found]), _added([part[1] for part in found])
+        return self._advance(sums, weights), [gap for part in found for gap in part[2]]
 
     def _backward(
         self, samples: Sequence[Sample], sums: dict[str, float], weights: dict[int, float]
     ) -> list[np.ndarray]:
         """Add to the gradient, to ``sums`` by metric, and to ``weights``: of trajectories, log of present / sampler."""
-        batches = BATCHERS[self.batcher](samples, self.optim.positions)
-        gaps = []
+        batches = self._batches(samples)
+        gaps: list[np.ndarray] = []
         whole = self._whole(batches, sums) if self.objective.whole and len(batches) > 1 else None
         for i, batch in enumerate(batches):
             rows = self._rows(batch)
@@ -179,6 +212,7 @@ class Learner:
     def _advance(self, sums: dict[str, float], weights: dict[int, float]) -> dict[str, float]:
         """One optimiser step with the gradient there is; its metrics."""
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
         rate = self.rate * min(1.0, (self.steps + 1) / max(1, self.optim.warmup))
@@ -211,12 +245,30 @@ class Learner:
         device = next(model.parameters()).device.type
         try:
             with torch.autocast(device, torch.bfloat16, enabled=self.optim.bf16):
-                return batch.forward(model, self.temperature, entropy_gradient)
+                return self._pass(batch, model, entropy_gradient)
         except torch.OutOfMemoryError:
             raise UserError(
                 f"out of memory in a forward pass of the update: {batch.input_ids.numel()} positions; lower "
                 "optim.positions, or set optim.checkpointing or optim.bf16"
             ) from None
+
+    # -- what differs where several processes learn together -----------------------------------------------------------
+
+    def _place(self) -> None:
+        """Bring the weights to where they are learnt, before the optimiser sees them."""
+
+    def _batches(self, samples: Sequence[Sample]) -> list[Batch]:
+        """What this process computes of an optimiser step."""
+        return BATCHERS[self.batcher](samples, self.optim.positions)
+
+    def _pass(self, batch: Batch, model: nn.Module, entropy_gradient: bool) -> Rows:
+        return batch.forward(model, self.temperature, entropy_gradient)
+
+    def _gathered(self, own: T) -> list[T]:
+        """What each process found."""
+        return [own]
+
+    # ------------------------------------------------------------------------------------------------------------------
 
     def _gradient(self, rows: Rows, sums: dict[str, float]) -> dict[str, torch.Tensor]:
         gradient, metrics = self.objective.gradient(rows)
@@ -262,6 +314,22 @@ class Learner:
                 "or computes something else with them"
             )
         return gap
+
+
+def _frozen(name: str, tokenizer: Any) -> Any:
+    """A policy that only judges. Raises UserError where it reads other tokens."""
+    model, other = load_model(locate(name))
+    if other.get_vocab() != tokenizer.get_vocab():
+        raise UserError(f"{name} cannot judge this policy's tokens: it has another tokenizer")
+    return model.requires_grad_(False)
+
+
+def _added(parts: Sequence[dict[T, float]]) -> dict[T, float]:
+    total: dict[T, float] = {}
+    for part in parts:
+        for key, value in part.items():
+            total[key] = total.get(key, 0.0) + value
+    return total
 
 
 def _gap(rows: Rows) -> np.ndarray:

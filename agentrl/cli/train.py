@@ -33,12 +33,17 @@ def train(
         agentrl train guess.py:Guess-v0 --policy policies/guess --set iterations=20
 
         agentrl train --resume runs/a
+
+        torchrun --standalone --nproc-per-node 4 -m agentrl train household
     """
     from agentrl import api
     from agentrl.cli.dashboard import Dashboard
     from agentrl.envs import plugins
+    from agentrl.trainers import sharded
     from agentrl.trainers.loop import Training
 
+    if sharded.rank() > 0:
+        return sharded.follow()
     if (recipe is None) == (resume is None):
         raise UserError("train takes a recipe or an environment, or --resume RUN")
     with Dashboard() as board:

@@ -31,9 +31,9 @@ class Objective:
         return {name for bound in self._parts for name in bound.plugin.needs}
 
     @property
-    def whole(self) -> bool:
-        """Whether all rows of an optimiser step must be seen at once."""
-        return any(bound.plugin.whole for bound in self._parts)
+    def whole(self) -> list[str]:
+        """Losses that must see all rows of an optimiser step at once."""
+        return [bound.plugin.id for bound in self._parts if bound.plugin.whole]
 
     def runnable(self) -> Objective:
         """Itself. Raises UserError where a loss needs what a training run cannot give."""

@@ -1,0 +1,121 @@
+"""What the tests of sharded learning compute: in one process by ``result``, in several by torchrun and this file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from agentrl.trainers import sharded
+from agentrl.trainers.batching import Sample
+from agentrl.trainers.recipe import LossConfig, OptimConfig
+from agentrl.trainers.update import Learner
+
+V = 50
+# name -> float type, tied embeddings, loss, options of the optimiser, how samples are shared out (none: by cost)
+CASES = {
+    "ppo": ("float64", True, {}, {}, None),
+    "float32": ("float32", True, {}, {}, None),
+    "all by the last": ("float64", True, {}, {}, "last"),
+    "untied, at random": ("float64", False, {"aggregate": "sequence"}, {"batcher": "packed"}, "random"),
+    "checkpointing": ("float64", True, {"aggregate": "turn"}, {"batcher": "padded", "checkpointing": True}, None),
+    "gspo with terms": (
+        "float64",
+        True,
+        {
+            "policy": "gspo",
+            "old": "recompute",
+            "corrections": ["tis"],
+            "terms": [{"kl": {"weight": 0.1}}, {"entropy": {"weight": 0.01}}],
+        },
+        {"grad_clip": 0.05, "ess": "sqrt"},
+        None,
+    ),
+}
+
+
+def model_of(dtype: str, tied: bool) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=V,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        tie_word_embeddings=tied,
+        initializer_range=0.2,
+    )
+    torch.manual_seed(0)
+    return LlamaForCausalLM(config).to(getattr(torch, dtype))
+
+
+def samples() -> list[Sample]:
+    """Nine episodes; six begin alike, one goes on where another ended, two are the same."""
+    rng = np.random.default_rng(0)
+    stem = rng.integers(0, V, 20)
+    ids = [np.concatenate([stem, rng.integers(0, V, rng.integers(5, 30))]) for _ in range(6)]
+    ids += [ids[0][:23], ids[1].copy(), rng.integers(0, V, 9)]
+    made = []
+    for k, own in enumerate(ids):
+        n = len(own)
+        trained = np.arange(n) % 4 > 0
+        advantage = rng.normal(size=n).astype(np.float32)
+        turn = np.where(trained, k, -1).astype(np.int32)
+        old = rng.normal(-3.9, 0.1, n).astype(np.float32)
+        made.append(Sample(own.astype(np.int32), trained.astype(np.float32), old, advantage, turn, k))
+    return made
+
+
+def learner(name: str, kind: type[Learner] = Learner) -> Learner:
+    dtype, tied, loss, optim, _ = CASES[name]
+    model = model_of(dtype, tied)
+    loss = LossConfig(**loss, max_logprob_gap=99)
+    optim = OptimConfig(**({"positions": 64, "minibatches": 2, "lr": 1e-2} | optim))
+    reference = model_of(dtype, tied).requires_grad_(False) if loss.terms else None
+    return kind(model, optim, loss, reference=reference)
+
+
+def result(made: Learner, updates: range = range(3)) -> dict:
+    """Metrics of each update, and the weights and optimiser state after the last."""
+    metrics = [made.update(samples(), step) for step in updates]
+    return {"metrics": metrics, "weights": made.weights(), "state": made.state(), "plain": made.plain().state_dict()}
+
+
+def as_told(how: str):
+    def share(given, parts, together):
+        draw = np.random.default_rng(len(given)).integers(0, parts, len(given))
+        owner = [parts - 1] * len(given) if how == "last" else draw.tolist()
+        return [[s for s, part in zip(given, owner, strict=True) if part == k] for k in range(parts)]
+
+    return share
+
+
+def main(folder: Path) -> None:
+    sharded._join()
+    by_cost = sharded.share
+    found = {}
+    for name, (*_, how) in CASES.items():
+        sharded.share = as_told(how) if how else by_cost
+        made = learner(name, sharded.ShardedLearner)
+        if sharded.rank():
+            sharded.obey(made)
+            continue
+        found[name] = result(made)
+        sharded.let_go()
+    made = learner("ppo", sharded.ShardedLearner)  # goes on from what one process saved after an update
+    made.model.load_state_dict({k: sharded._part(v, dict(made.model.state_dict())[k]) for k, v in torch.load(folder / "one.pt")["weights"].items()})
+    made.load(torch.load(folder / "one.pt", weights_only=False)["state"])
+    if sharded.rank():
+        sharded.obey(made)
+    else:
+        found["resumed"] = result(made, range(1, 3))
+        sharded.let_go()
+        torch.save(found, folder / "found.pt")
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
