@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -39,6 +40,7 @@ from agentrl.trainers.update import Learner
 
 T = TypeVar("T")
 _FOREVER = timedelta(days=365)  # the others wait while process 0 plays episodes
+_GONE = "another process of this run has ended; go on from the last checkpoint: agentrl train --resume RUN"
 _LOST = re.compile("peer|socket|broken pipe|remote process", re.IGNORECASE)
 
 
@@ -62,17 +64,15 @@ def check(recipe: Recipe) -> None:
     refused |= {f"loss.old={recipe.loss.old}": recipe.loss.old in ("snapshot", "ema")}
     for what, asked in refused.items():
         if asked:
-            raise UserError(f"{what} works in one process only: run agentrl train without torchrun, or without it")
+            raise UserError(f"{what} works in one process only: leave it out, or run agentrl train without torchrun")
 
 
 def lead(recipe: Recipe, where: Path | str, resumed: bool, model: Any, tokenizer: Any) -> Learner:
     """The learner of process 0. ``model``, loaded from ``where``, is taken apart; the others load it again."""
     _join()
-    group = _commands()
-    dist.broadcast_object_list([(recipe, where, resumed)], 0, group)
-    learner = ShardedLearner.of(recipe, model, tokenizer)
-    learner.interrupts = _Interrupts()
-    return learner
+    dist.broadcast_object_list([(recipe, where, resumed)], 0, _commands())
+    signal.signal(signal.SIGTERM, _ended)
+    return ShardedLearner.of(recipe, model, tokenizer)
 
 
 def follow() -> None:
@@ -80,9 +80,8 @@ def follow() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # process 0 decides what Ctrl-C means
     try:
         _join()
-        group = _commands()
         said: list[Any] = [None]
-        dist.broadcast_object_list(said, 0, group)
+        dist.broadcast_object_list(said, 0, _commands())
         recipe, where, resumed = said[0]
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
@@ -123,7 +122,7 @@ def share(samples: Sequence[Sample], parts: int, together: bool) -> list[list[Sa
     """
     order = in_order([sample.ids for sample in samples])
     ids = [samples[i].ids for i in order]
-    known = [0, *(common(a, b) if together else 0 for a, b in zip(ids, ids[1:], strict=False))]
+    known = [0, *(common(a, b) if together else 0 for a, b in pairwise(ids))]
     ends = np.cumsum([len(own) - n for own, n in zip(ids, known, strict=True)])
     middles = ends - np.diff(ends, prepend=0) / 2
     found: list[list[Sample]] = [[] for _ in range(parts)]
@@ -143,13 +142,13 @@ def _together(method: M) -> M:
         if self.rank:
             return method(self, *args)
         try:
-            with self.interrupts.held() if self.interrupts else contextlib.nullcontext():
+            with _uninterrupted():
                 dist.broadcast_object_list([(method.__name__, args)], 0, _commands())
                 return method(self, *args)
         except RuntimeError as error:
             if not _lost(error):
                 raise
-            raise UserError("another process of this run has ended; go on from its last checkpoint") from None
+            raise UserError(_GONE) from None
 
     return called  # type: ignore[return-value]
 
@@ -161,7 +160,6 @@ class ShardedLearner(Learner):
     What it returns is whole, on process 0.
     """
 
-    interrupts: _Interrupts | None = None
     rank: int = field(init=False)
     passes: dict[int, nn.Module] = field(init=False)  # by the identity of the model within
 
@@ -191,11 +189,12 @@ class ShardedLearner(Learner):
     def state(self) -> dict[str, Any]:
         """As of one process: it can be loaded by any number of them."""
         state = super().state()
-        for part in state["optimizer"]:
-            for moments in part["state"].values():
-                for name, value in moments.items():
-                    full = _full(value)
-                    moments[name] = full if self.rank == 0 else None
+        for part in state["optimizer"]:  # the moments' own dictionaries are the optimiser's: they stay as they are
+            part["state"] = {
+                i: {name: _full(value) for name, value in moments.items()} for i, moments in part["state"].items()
+            }
+            if self.rank:
+                part["state"] = {}
         return state
 
     def load(self, state: dict[str, Any]) -> None:
@@ -228,6 +227,7 @@ class ShardedLearner(Learner):
         return batches + idle * (most - len(batches))  # weights are gathered for a pass: all must make as many
 
     def _pass(self, batch: Batch, model: nn.Module, entropy_gradient: bool) -> Rows:
+        rows: Rows
         logprobs, entropies, rows = self.passes[id(model)](batch, self.temperature, entropy_gradient)
         return replace(rows, logprobs=logprobs, entropies=entropies)
 
@@ -273,8 +273,15 @@ def _sharded(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
 def _nothing(sample: Sample) -> Sample:
     """One token of ``sample``, which teaches nothing and makes no rows."""
     columns = {name: column[:1] for name, column in sample.columns.items()}
-    one = [array[:1] for array in (sample.ids, sample.old_logprobs, sample.advantages, sample.turn)]
-    return Sample(one[0], np.zeros(1, np.float32), *one[1:], sample.trajectory, columns)
+    return Sample(
+        sample.ids[:1],
+        np.zeros(1, np.float32),
+        sample.old_logprobs[:1],
+        sample.advantages[:1],
+        sample.turn[:1],
+        sample.trajectory,
+        columns,
+    )
 
 
 def _full(value: torch.Tensor) -> torch.Tensor:
@@ -305,33 +312,21 @@ def _lost(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and bool(_LOST.search(str(error)))
 
 
-class _Interrupts:
-    """Ctrl-C of process 0 waits until all have done what they do together; a second one changes nothing.
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until all have done what they do together: the others would wait for ever."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
-    When torchrun ends this process, because another one has ended, it says so.
-    """
 
-    def __init__(self) -> None:
-        self.busy = self.asked = False
-        signal.signal(signal.SIGINT, self._interrupt)
-        signal.signal(signal.SIGTERM, self._ended)
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        asked, self.busy = self.asked, True
-        try:
-            yield
-        finally:
-            self.busy = False
-        if self.asked and not asked:
-            raise KeyboardInterrupt
-
-    def _interrupt(self, *_: Any) -> None:
-        first, self.asked = not self.asked, True
-        if first and not self.busy:
-            raise KeyboardInterrupt
-
-    def _ended(self, *_: Any) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        print("error: another process of this run has ended; go on from its last checkpoint", file=sys.stderr)
-        raise SystemExit(2)
+def _ended(*_: Any) -> NoReturn:
+    """torchrun ends this process, because another one has ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print(f"error: {_GONE}", file=sys.stderr)
+    raise SystemExit(2)

@@ -69,9 +69,11 @@ def samples() -> list[Sample]:
     return made
 
 
-def learner(name: str, kind: type[Learner] = Learner) -> Learner:
+def learner(name: str, kind: type[Learner] = Learner, weights: dict[str, torch.Tensor] | None = None) -> Learner:
     dtype, tied, loss, optim, _ = CASES[name]
     model = model_of(dtype, tied)
+    if weights is not None:
+        model.load_state_dict(weights)
     loss = LossConfig(**loss, max_logprob_gap=99)
     optim = OptimConfig(**({"positions": 64, "minibatches": 2, "lr": 1e-2} | optim))
     reference = model_of(dtype, tied).requires_grad_(False) if loss.terms else None
@@ -80,8 +82,11 @@ def learner(name: str, kind: type[Learner] = Learner) -> Learner:
 
 def result(made: Learner, updates: range = range(3)) -> dict:
     """Metrics of each update, and the weights and optimiser state after the last."""
-    metrics = [made.update(samples(), step) for step in updates]
-    return {"metrics": metrics, "weights": made.weights(), "state": made.state(), "plain": made.plain().state_dict()}
+    metrics, state = [], {}
+    for step in updates:
+        metrics.append(made.update(samples(), step))
+        state = made.state()  # as a checkpoint takes it, between updates
+    return {"metrics": metrics, "weights": made.weights(), "state": state, "plain": made.plain().state_dict()}
 
 
 def as_told(how: str):
@@ -93,29 +98,29 @@ def as_told(how: str):
     return share
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, names: list[str]) -> None:
     sharded._join()
     by_cost = sharded.share
+    saved = torch.load(folder / "one.pt", weights_only=False)  # by one process, after an update
     found = {}
-    for name, (*_, how) in CASES.items():
+    for name in [*names, "resumed"]:
+        case = "ppo" if name == "resumed" else name
+        how = CASES[case][-1]
         sharded.share = as_told(how) if how else by_cost
-        made = learner(name, sharded.ShardedLearner)
+        if name == "resumed":
+            made = learner(case, sharded.ShardedLearner, saved["weights"])
+            made.load(saved["state"])
+        else:
+            made = learner(case, sharded.ShardedLearner)
         if sharded.rank():
             sharded.obey(made)
-            continue
-        found[name] = result(made)
-        sharded.let_go()
-    made = learner("ppo", sharded.ShardedLearner)  # goes on from what one process saved after an update
-    made.model.load_state_dict({k: sharded._part(v, dict(made.model.state_dict())[k]) for k, v in torch.load(folder / "one.pt")["weights"].items()})
-    made.load(torch.load(folder / "one.pt", weights_only=False)["state"])
-    if sharded.rank():
-        sharded.obey(made)
-    else:
-        found["resumed"] = result(made, range(1, 3))
-        sharded.let_go()
+        else:
+            found[name] = result(made, range(1, 3) if name == "resumed" else range(3))
+            sharded.let_go()
+    if not sharded.rank():
         torch.save(found, folder / "found.pt")
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,203 @@
+"""Several processes learn what one does: any share, any loss that is let in, stops, resumes and deaths included."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from agentrl import api
+from agentrl.errors import UserError
+from agentrl.trainers import sharded
+from agentrl.trainers.batching import BATCHERS, Sample
+from agentrl.trainers.loop import Training
+from agentrl.trainers.losses.objective import objective
+from agentrl.trainers.losses.registry import BUILTIN, GIVEN, KINDS, get
+
+PROGRAM = Path(__file__).parent / "sharded_program.py"
+SMALL = [
+    "rollout.tasks=2",
+    "rollout.group=4",
+    "limits.turns=5",
+    "limits.turn_tokens=10",
+    "kwargs.reward=dense",
+    "optim.warmup=0",
+    "checkpoint_every=1",
+    "threads=1",
+    "evaluate=false",
+]
+
+
+def torchrun(processes: int, *args: str) -> list[str]:
+    patient = ["--shutdown-timeout", "600"]  # seconds in which a stopped run may save
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", *patient]
+    return [*launcher, "--nproc-per-node", str(processes), *args]
+
+
+def train(*args: str) -> list[str]:
+    """The command of a run in two processes."""
+    return torchrun(2, "-m", "agentrl", "train", *args)
+
+
+@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_weights_and_metrics_are_those_of_one_process(processes: int, tmp_path: Path) -> None:
+    program = runpy.run_path(str(PROGRAM))
+    learner, result = program["learner"], program["result"]
+    names = [*program["CASES"]] if processes == 2 else ["ppo", "all by the last"]
+    torch.save(result(learner("ppo"), range(1)), tmp_path / "one.pt")
+    done = subprocess.run(
+        torchrun(processes, str(PROGRAM), str(tmp_path), *names), capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = torch.load(tmp_path / "found.pt", weights_only=False)
+    for name in [*names, "resumed"]:
+        first = 1 if name == "resumed" else 0
+        case = "ppo" if name == "resumed" else name
+        alone, before = learner(case), learner(case).weights()
+        expected = result(alone)
+        exact = 1e-5 if case == "float32" else 1e-12
+        for key, weight in expected["weights"].items():
+            assert (weight - before[key]).abs().max() > 1e-3, "nothing was learnt"
+            for kind in ("weights", "plain"):
+                torch.testing.assert_close(found[name][kind][key], weight, rtol=0, atol=exact)
+        for one, other in zip(expected["metrics"][first:], found[name]["metrics"], strict=True):
+            assert other == pytest.approx(one, rel=1e-5, abs=1e-6)
+    one = learner("ppo")  # takes what several saved, and goes on as they would have
+    one.model.load_state_dict(found["ppo"]["weights"])
+    one.load(found["ppo"]["state"])
+    same = learner("ppo")
+    result(same)
+    for made in (one, same):
+        made.update(program["samples"](), 3)
+    for a, b in zip(one.model.parameters(), same.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=1, max_size=12), st.integers(1, 5))
+def test_a_share_is_a_partition_and_none_is_larger_than_its_part_and_one_sample(made: list, parts: int) -> None:
+    zeros = np.zeros(1, np.float32)
+    samples = [Sample(np.array(ids, np.int32), zeros, zeros, zeros, zeros, k) for k, ids in enumerate(made)]
+    found = sharded.share(samples, parts, together=False)
+    assert len(found) == parts
+    assert sorted(s.trajectory for part in found for s in part) == list(range(len(samples)))
+    total, longest = sum(map(len, made)), max(map(len, made))
+    assert all(sum(len(s.ids) for s in part) <= total / parts + longest for part in found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in KINDS for name in BUILTIN[kind] if not get(kind, name).whole]
+)
+def test_a_pass_without_rows_is_nothing_to_any_loss_that_is_let_in(kind: str, name: str) -> None:
+    program = runpy.run_path(str(PROGRAM))
+    full = program["samples"]()[0]
+    full.columns = {need: np.zeros(len(full.ids), np.float32) for need in (*GIVEN, "sampler", "lag", "episode_turn")}
+    (batch,) = BATCHERS["padded"]([sharded._nothing(full)], 1)
+    rows = batch.forward(program["model_of"]("float32", True))
+    made = objective(**{"policy": name} if kind == "policy" else {f"{kind}s": [name]})
+    gradient, metrics = made.gradient(rows)
+    assert all(len(values) == 0 for values in gradient.values())
+    assert set(metrics.values()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("loss.policy=bapo", "loss bapo"),
+        ("loss.terms=[{epo: {weight: 0.1}}]", "loss epo"),
+        ("optim.muon=0.01", "optim.muon"),
+        ("lora={}", "lora"),
+        ("value={}", "value"),
+        ("loss.old=ema", "loss.old=ema"),
+    ],
+)
+def test_what_is_exact_in_one_process_only_is_refused(change: str, named: str) -> None:
+    recipe = api.recipe_for("household-tiny", [change])
+    with pytest.raises(UserError, match=rf"^{named}.* works in one process only"):
+        sharded.check(recipe)
+    sharded.check(api.recipe_for("household-tiny", []))
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / "last" / "model.safetensors")
+
+
+def after(run: Path, iterations: int, process: subprocess.Popen) -> None:
+    """Wait until a run has done so many."""
+    for _ in range(2400):
+        lines = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
+        if len(lines) >= iterations:
+            return
+        assert process.poll() is None, "it ended too soon"
+        time.sleep(0.1)
+    raise AssertionError(f"no {iterations} iterations in four minutes")
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_what_one_process_goes_on_with(tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    changes = [word for change in [*SMALL, "optim.anneal=false"] for word in ("--set", change)]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            train("household-tiny", "-o", str(run), *changes, "--set", "iterations=500"),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+        after(run, 2, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(240) != 0
+    assert f"go on with: agentrl train --resume {run}" in log.read_text(), log.read_text()
+    done = int((run / "checkpoints" / "last").resolve().name)
+    Training.resume(run, iterations=done + 1).run()
+    one = api.recipe_for("household-tiny", [*SMALL, "optim.anneal=false", f"iterations={done + 1}"])
+    Training.new(one, tmp_path / "one").run()
+    found, expected, start = weights(run), weights(tmp_path / "one"), load_file(_small())
+    assert found.keys() == expected.keys()
+    for key, weight in expected.items():
+        assert not torch.equal(weight, start[key])
+        torch.testing.assert_close(found[key], weight, rtol=0, atol=1e-3 * float((weight - start[key]).abs().max()))
+
+
+@pytest.mark.slow
+def test_a_run_of_one_process_goes_on_in_two_and_ends_when_one_of_them_dies(tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    Training.new(api.recipe_for("household-tiny", [*SMALL, "iterations=1"]), run).run()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            train("--resume", str(run), "--set", "iterations=500"),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+        after(run, 3, process)
+        os.kill(_child(process.pid, rank=1), signal.SIGKILL)
+        assert process.wait(240) != 0
+    lines = log.read_text().splitlines()
+    assert sum(line.startswith("error: another process of this run has ended") for line in lines) == 1, lines
+    assert int((run / "checkpoints" / "last").resolve().name) >= 2
+
+
+def _small() -> Path:
+    from agentrl.policies.load import BUNDLED
+
+    return BUNDLED["small"] / "model.safetensors"
+
+
+def _child(parent: int, rank: int) -> int:
+    """The process that torchrun gave ``rank`` to."""
+    for task in Path(f"/proc/{parent}/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            if f"RANK={rank}" in Path(f"/proc/{pid}/environ").read_text().split("\0"):
+                return int(pid)
+    raise AssertionError(f"no process of rank {rank}")
