@@ -92,6 +92,7 @@ class Training:
     record: Record
     observer: Observer
     resumed: Path | None = None
+    again: bool = False  # the folder is known to hold this run
     phases: Phases = field(default_factory=Phases)
     begin: float = field(default_factory=time.perf_counter)
     spent: float = 0.0  # seconds of the run before it was resumed
@@ -113,7 +114,7 @@ class Training:
         last = folder / "checkpoints" / "last"
         if (folder / "summary.json").exists() and _iteration(last) >= recipe.iterations:
             raise UserError(f"{folder} is finished ({recipe.iterations} iterations): nothing to resume")
-        return cls(recipe, Record(folder), observer or Observer(), last.resolve() if last.exists() else None)
+        return cls(recipe, Record(folder), observer or Observer(), last.resolve() if last.exists() else None, True)
 
     def run(self) -> Run:
         with contextlib.ExitStack() as held:
@@ -152,7 +153,7 @@ class Training:
             say("note: anchors are privileged: credit compares states by what no agent could know")
         record.track(recipe)
         if self.resumed is None:
-            record.start(recipe)
+            record.start(recipe, self.again)
         else:
             record.cut(_iteration(self.resumed))
         with self.phases("load"):

@@ -33,9 +33,9 @@ class Record:
         self._follow: tuple[Sequence[Name], dict[str, Any]] = (("tensorboard",), {})
         self._trackers: list[Tracker] | None = None
 
-    def start(self, recipe: Recipe) -> None:
-        """Make the folder. Raises UserError where there is a run in it already."""
-        if (self.folder / "recipe.yaml").exists():
+    def start(self, recipe: Recipe, again: bool = False) -> None:
+        """Make the folder. Raises UserError where there is a run in it already, unless that is to begin ``again``."""
+        if not again and (self.folder / "recipe.yaml").exists():
             raise UserError(
                 f"{self.folder} holds a run already; go on with --resume {self.folder}, or choose another -o"
             )
