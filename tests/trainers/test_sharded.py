@@ -119,6 +119,7 @@ def test_a_pass_without_rows_is_nothing_to_any_loss_that_is_let_in(kind: str, na
         ("lora={}", "lora"),
         ("value={}", "value"),
         ("loss.old=ema", "loss.old=ema"),
+        ("policy.engine=vllm", "policy.engine=vllm"),
     ],
 )
 def test_what_is_exact_in_one_process_only_is_refused(change: str, named: str) -> None:
