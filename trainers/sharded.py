@@ -106,8 +106,8 @@ def obey(learner: ShardedLearner) -> None:
         dist.broadcast_object_list(said, 0, _commands())
         if said[0] is None:
             return
-        name, args = said[0]
-        getattr(learner, name)(*args)
+        name, args, options = said[0]
+        getattr(learner, name)(*args, **options)
 
 
 def let_go() -> None:
@@ -138,13 +138,13 @@ def _together(method: M) -> M:
     """What all processes must do at the same time: process 0 tells the others."""
 
     @functools.wraps(method)
-    def called(self: ShardedLearner, *args: Any) -> Any:
+    def called(self: ShardedLearner, *args: Any, **options: Any) -> Any:
         if self.rank:
-            return method(self, *args)
+            return method(self, *args, **options)
         try:
             with _uninterrupted():
-                dist.broadcast_object_list([(method.__name__, args)], 0, _commands())
-                return method(self, *args)
+                dist.broadcast_object_list([(method.__name__, args, options)], 0, _commands())
+                return method(self, *args, **options)
         except RuntimeError as error:
             if not _lost(error):
                 raise
