@@ -21,6 +21,7 @@ from agentrl.trainers.ahead import Ahead
 from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.trainers.demos import Demos
+from agentrl.trainers.interrupts import Interrupts
 from agentrl.trainers.meter import Meter
 from agentrl.trainers.metrics import branch_metrics, environment_metrics, episode_metrics, lag_metrics
 from agentrl.trainers.progress import Observer, Phases
@@ -51,6 +52,7 @@ class Iteration:
     scorers: Scorers
     demos: Demos | None = None
     finished: dict[str, Trajectory] = field(default_factory=dict)  # of rollouts ahead, by id, until trained on
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     def __post_init__(self) -> None:
         config = self.recipe.rollout
@@ -63,7 +65,10 @@ class Iteration:
             self.ahead.close()
 
     def run(self, iteration: int, state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Metrics, and the state of credit and sampling after it, which checkpoints save."""
+        """Metrics, and the state of credit and sampling after it, which checkpoints save.
+
+        Ctrl-C is held back from where weights begin to move; whoever has counted the iteration releases it.
+        """
         recipe, rollout, learner, policy = self.recipe, self.rollout, self.learner, self.policy
         begin = time.perf_counter()
         self.observer.phase("rollout", recipe.rollout.tasks * recipe.rollout.group)
@@ -74,6 +79,7 @@ class Iteration:
             elif recipe.rollout.stream:
                 self.meter.start()
                 streamed = Credited(recipe, state["credit"], iteration)
+                self.interrupts.hold()
                 with Stream(functools.partial(self._rollouts, iteration)) as groups:
                     coming = streamed.samples(groups, lambda group: bool(usable([group], recipe.rollout)))
                     updated = learner.stream(coming, iteration / recipe.iterations)
@@ -94,6 +100,7 @@ class Iteration:
             raise UserError(f"no episode of iteration {iteration} could be used: {rollout.failures}")
         kept = {t.id: t for group in learnt for t in group}
         ordered = [kept[id] for id in table.ids]
+        self.interrupts.hold()  # scorers learn too
         with self.phases("scorers"):
             table, told = self.scorers.fill(table, ordered, iteration)
         self.observer.phase("update", 0)

@@ -234,6 +234,7 @@ class Training:
                 history.append(metrics["success"])
                 record.log(metrics)
                 self.observer.iteration(metrics, recipe.iterations)
+                step.interrupts.release()
                 stopped = _collapsed(history)
                 if done % recipe.checkpoint_every == 0 or done == recipe.iterations or stopped:
                     saved_at = range(recipe.checkpoint_every, done, recipe.checkpoint_every)
@@ -242,7 +243,9 @@ class Training:
                 if stopped:
                     break
         except KeyboardInterrupt:
-            if done > first:
+            if step.interrupts.held:  # weights may be half changed: what was saved last is whole
+                done = _iteration(record.checkpoints / "last")
+            elif done > first:
                 self._save(done, learner, tokenizer, agent, state, False)
             learner.close()
             say(f"stopped after {done} iterations; go on with: agentrl train --resume {record.folder}")
@@ -250,6 +253,7 @@ class Training:
         else:
             learner.close()
         finally:
+            step.interrupts.drop()
             step.close()
             rollout.close()
             record.close()

@@ -321,8 +321,8 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if asked:
-        raise KeyboardInterrupt
+    if asked and callable(before):
+        before(signal.SIGINT, None)
 
 
 def _ended(*_: Any) -> NoReturn:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from agentrl.errors import UserError
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.trainers.loop import Training, _collapsed
 from agentrl.trainers.recipe import Recipe
+from agentrl.trainers.update import Learner
 
 SMALL = [
     "rollout.tasks=3",
@@ -97,6 +99,7 @@ def test_kill_9_and_resume_end_with_the_same_weights(
     program = f"""
 import os, signal
 from pathlib import Path
+from typing import Any
 from agentrl import api, store
 from agentrl.trainers import checkpoint
 from agentrl.trainers.loop import Training
@@ -148,6 +151,34 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny_policy: Path, tmp_path: Path) -
     assert process.returncode == 130
     assert f"agentrl train --resume {run}" in errors
     assert (run / "checkpoints" / "last" / "trainer.pt").exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_the_middle_of_an_update_leaves_no_half_of_it(
+    tiny_policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """Once: the iteration is finished and saved. Twice: what was saved before stands."""
+    settings = ("iterations=3", "evaluate=false", "optim.minibatches=2", "checkpoint_every=1")
+    Training.new(recipe(tiny_policy, *settings), tmp_path / "whole").run()
+    real = Learner._step
+    steps = []
+
+    def step(self: Learner, samples: Any) -> Any:
+        found = real(self, samples)
+        steps.append(self.steps)
+        if len(steps) == 3:  # the first half of the second iteration's update
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        return found
+
+    monkeypatch.setattr(Learner, "_step", step)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        Training.new(recipe(tiny_policy, *settings), tmp_path / "run").run()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert json.loads((tmp_path / "run/checkpoints/last/state.json").read_text())["iteration"] == 3 - times
+    Training.resume(tmp_path / "run").run()
+    assert same(tmp_path / "whole", tmp_path / "run")
 
 
 def test_a_policy_that_holds_other_weights_stops_the_run(
