@@ -15,7 +15,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-USUAL = 4096  # tokens that a conversation seldom exceeds, however long the window
+USUAL = 2048  # tokens that a conversation seldom exceeds, however long the window
 
 
 def affordable(config: Any, window: int, dtype: torch.dtype, device: torch.device) -> int:
