@@ -136,6 +136,9 @@ class Training:
         sampling = Sampling.of(recipe.rollout, recipe.seed, weights)
         if recipe.mc_value and recipe.rollout.staleness:
             raise UserError("mc_value plays on from what was played last, so it needs rollout.staleness=0")
+        if recipe.policy.engine == "vllm" and (sampling.entropies or "entropy" in plan.needs):
+            which = "rollout.brancher" if sampling.entropies else "credit"
+            raise UserError(f"{which} reads entropies, and policy.engine vllm gives none: use transformers")
         goes_back = sampling.branches or recipe.mc_value is not None  # to earlier states of the environment
         needs = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms).runnable().needs
         if "demonstration" in needs and recipe.demos is None:

@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 class Gated(ar.ToolEnv):
     '''Answers; the last two tasks only when the gate is open.'''
 
+    blocking = True  # in place a gated task would hold up the others
+
     def start(self, task, rng):
         with (HERE / "started").open("a") as file:
             file.write(f"{task}\\n")

@@ -223,6 +223,8 @@ def test_a_run_resumes_to_the_bit(given: list[str], tmp_path: Path) -> None:
         (["prime={}"], "prime: no method asks for what it gives; name prime in credit"),
         (["rewards=[agentprm]"], r"agentprm needs score:action_value, .*: set agentprm=\{\}"),
         (["rewards=[arena]"], "arena needs score:arena, .*: set judge=FILE.py:FUNCTION"),
+        (["credit=[grpo,empg]", "policy.engine=vllm"], "credit reads entropies, and policy.engine vllm gives none"),
+        (["rollout.brancher=arpo", "policy.engine=vllm"], "rollout.brancher reads entropies, and policy.engine vllm"),
     ],
 )
 def test_recipes_that_cannot_work_are_refused(changes: list[str], message: str, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from pydantic import Field
 
@@ -19,6 +21,8 @@ class APPO(Brancher):
 
     Source: APPO, published code.
     """
+
+    entropies: ClassVar[bool] = True
 
     roots: int | None = Field(None, ge=1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ class ARPO(Brancher):
     Entropies are exact; the published code sums over the ten likeliest tokens. Only turns of the policy's own count.
     Source: ARPO (arXiv 2507.19849).
     """
+
+    entropies: ClassVar[bool] = True
 
     rule: Literal["code", "paper"] = "code"
     roots: int | None = Field(None, ge=1, description="fresh episodes a group begins with; none: half of it")

@@ -52,6 +52,7 @@ class Method(BaseModel):
 
     branches: ClassVar[bool] = False  # whether it starts episodes from stems
     labels: ClassVar[bool] = False  # whether it wants the expert's action in every turn
+    entropies: ClassVar[bool] = False  # whether it reads how sure the policy was of its tokens
     _state: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     @property

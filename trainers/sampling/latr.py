@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -24,6 +25,8 @@ class LATR(Brancher):
 
     Source: LATR (arXiv 2510.24302), from its abstract; the constants are choices.
     """
+
+    entropies: ClassVar[bool] = True
 
     roots: int | None = Field(None, ge=1, description="fresh episodes a group begins with; none: a quarter of it")
     least: float = Field(0.1, ge=0)

@@ -62,6 +62,11 @@ class Sampling:
         return any(method.branches for method in self._all)
 
     @property
+    def entropies(self) -> bool:
+        """Whether the policy must say how sure it was of its tokens."""
+        return any(method.entropies for method in self._all)
+
+    @property
     def labels(self) -> bool:
         """Whether the environment's expert must be asked in every turn."""
         return any(method.labels for method in self._all)
