@@ -40,7 +40,7 @@ test: system $(VENV)/.test-installed
 	$(BIN)/pytest -m 'not docker and not web and not vllm' $(ARGS)
 
 # Parts that need more than pip (Docker, a browser, an inference engine) have targets of their own here.
-test-all: test test-docker test-web test-vllm
+test-all: test test-docker test-web test-code test-vllm
 
 test-docker: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) docker.io'
