@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from agentrl.envs.core import StepResult
-from agentrl.envs.miniwob.solvers import SOLVERS, Screen
+from agentrl.envs.miniwob.screen import Screen
+from agentrl.envs.miniwob.solvers import SOLVERS
 from agentrl.envs.miniwob.tasks import LIMIT, LIMITS, TASKS
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.errors import UserError, unknown

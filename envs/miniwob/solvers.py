@@ -1,7 +1,6 @@
 """Scripted solvers: what a player who reads the page does next, for the tasks that can be scripted from what is read.
 
-A solver takes a :class:`Screen` and gives the next call. It knows what the agent knows: what is asked, the page as it
-is now, and the calls made so far.
+A solver takes a :class:`Screen`, which is what the agent knows, and gives the next call.
 """
 
 from __future__ import annotations
@@ -9,13 +8,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
-from agentrl.tools.browser import Element
+from agentrl.envs.miniwob.screen import Lost, Screen, click
 from agentrl.types import ToolCall
 
-Solver = Callable[["Screen"], ToolCall]
+Solver = Callable[[Screen], ToolCall]
 SOLVERS: dict[str, Solver] = {}
 _COLORS = {
     "red": "255, 0, 0", "blue": "0, 0, 255", "green": "0, 128, 0", "yellow": "255, 255, 0", "purple": "128, 0, 128",
@@ -23,52 +21,6 @@ _COLORS = {
     "grey": "128, 128, 128", "cyan": "0, 255, 255", "magenta": "255, 0, 255", "lime": "0, 255, 0",
     "olive": "128, 128, 0",
 }  # fmt: skip
-
-
-class Lost(Exception):
-    """The page does not show what the solver looks for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """What a player has before it: what is asked, the elements and the text of the page, the calls that were made."""
-
-    asked: str
-    elements: list[Element]
-    text: str
-    used: list[ToolCall]
-
-    def ask(self, pattern: str) -> tuple[str, ...]:
-        found = re.search(pattern, self.asked)
-        if found is None:
-            raise Lost(f"{pattern} is not asked in {self.asked!r}")
-        return tuple(group or "" for group in found.groups())
-
-    def all(self, *roles: str) -> list[Element]:
-        return [e for e in self.elements if e.role in roles]
-
-    def named(self, name: str, *roles: str) -> Element:
-        for e in self.elements:
-            if e.name == name and (not roles or e.role in roles):
-                return e
-        raise Lost(f"no {name!r}")
-
-    def click(self, name: str, *roles: str) -> ToolCall:
-        return click(self.named(name, *roles))
-
-    def fill(self, fields: dict[int, str], then: str) -> ToolCall:
-        """Type the first field that does not hold its text yet, else click what is named ``then``."""
-        boxes = self.all("textbox", "searchbox", "spinbutton", "input", "combobox")
-        for index, text in fields.items():
-            if index >= len(boxes):
-                raise Lost(f"no field {index}")
-            if boxes[index].value != text:
-                return ToolCall("type", ref=boxes[index].ref, text=text)
-        return self.click(then)
-
-
-def click(element: Element) -> ToolCall:
-    return ToolCall("click", ref=element.ref)
 
 
 def solver(*pages: str) -> Callable[[Solver], Solver]:
@@ -277,17 +229,18 @@ def _(s: Screen) -> ToolCall:
 
 @solver("copy-paste")
 def _(s: Screen) -> ToolCall:
-    source = next(e for e in s.all("textbox") if e.tag == "textarea")
-    target = next(e for e in s.all("textbox") if e.tag == "input")
-    if target.value == source.value:
-        return s.click("Submit", "button")
-    return ToolCall("type", ref=target.ref, text=source.value)
+    return _copied(s, 0)
 
 
 @solver("copy-paste-2")
 def _(s: Screen) -> ToolCall:
     (which,) = s.ask(r"the (\d)")
-    source = [e for e in s.all("textbox") if e.tag == "textarea"][int(which) - 1]
+    return _copied(s, int(which) - 1)
+
+
+def _copied(s: Screen, number: int) -> ToolCall:
+    """The text of that area into the field, then Submit."""
+    source = [e for e in s.all("textbox") if e.tag == "textarea"][number]
     target = next(e for e in s.all("textbox") if e.tag == "input")
     if target.value == source.value:
         return s.click("Submit", "button")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import threading
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from agentrl.envs.pages import PageHandler
 from agentrl.envs.shop import store
 from agentrl.envs.shop.catalogue import catalogue
 from agentrl.envs.shop.store import Page, State
@@ -92,31 +93,16 @@ class Site(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
+class _Handler(PageHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         if path == "/search":
             words = parse_qs(urlsplit(self.path).query).get("words", [""])[0]
-            self._answer(303, "", address(store.step(State(), f"search[{words}]") or State()))
+            self.answer(303, "", address(store.step(State(), f"search[{words}]") or State()))
         elif path == "/" and (state := state_of(self.path)) is not None:
-            self._answer(200, html_of(state))
+            self.answer(200, html_of(state))
         else:
-            self._answer(404, "<title>Shop</title><p>There is no such page.</p>")
-
-    def _answer(self, status: int, text: str, location: str | None = None) -> None:
-        body = text.encode("utf-8", "replace")
-        self.send_response(status)
-        if location is not None:
-            self.send_header("Location", location)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+            self.answer(404, "<title>Shop</title><p>There is no such page.</p>")
 
 
 _site: tuple[int, Site] | None = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from agentrl.envs.pages import PageHandler
 from agentrl.envs.site import data
 from agentrl.envs.site.data import TABLES, Field, Table
 
@@ -220,8 +221,7 @@ def _page(title: str, body: str) -> str:
     )
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(PageHandler):
     server: App
 
     def do_GET(self) -> None:
@@ -229,9 +229,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             with self.server.lock:
                 text = show(self.server.db, path, query)
-            self._answer(200, text)
+            self.answer(200, text)
         except NotFound:
-            self._answer(404, _page("Not found", "<p>There is no such page.</p>"))
+            self.answer(404, _page("Not found", "<p>There is no such page.</p>"))
 
     def do_POST(self) -> None:
         length = min(int(self.headers.get("Content-Length") or 0), _LONGEST)
@@ -241,23 +241,10 @@ class _Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 after = act(self.server.db, path, form)
                 self.server.db.commit()
-            self._answer(303, "", after)
+            self.answer(303, "", after)
         except NotFound:
-            self._answer(404, _page("Not found", "<p>There is no such page.</p>"))
+            self.answer(404, _page("Not found", "<p>There is no such page.</p>"))
 
     def _asked(self) -> tuple[list[str], dict[str, str]]:
         parts = urlsplit(self.path)
         return [part for part in parts.path.split("/") if part], dict(parse_qsl(parts.query))
-
-    def _answer(self, status: int, text: str, location: str | None = None) -> None:
-        body = text.encode("utf-8", "replace")
-        self.send_response(status)
-        if location is not None:
-            self.send_header("Location", location)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
