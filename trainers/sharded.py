@@ -71,7 +71,7 @@ def lead(recipe: Recipe, where: Path | str, resumed: bool, model: Any, tokenizer
     """The learner of process 0. ``model``, loaded from ``where``, is taken apart; the others load it again."""
     _join()
     dist.broadcast_object_list([(recipe, where, resumed)], 0, _commands())
-    signal.signal(signal.SIGTERM, _ended)
+    signal.signal(signal.SIGTERM, _gone)
     return ShardedLearner.of(recipe, model, tokenizer)
 
 
@@ -148,7 +148,7 @@ def _together(method: M) -> M:
         except RuntimeError as error:
             if not _lost(error):
                 raise
-            raise UserError(_GONE) from None
+            _gone()
 
     return called  # type: ignore[return-value]
 
@@ -325,8 +325,8 @@ def _uninterrupted() -> Iterator[None]:
         before(signal.SIGINT, None)
 
 
-def _ended(*_: Any) -> NoReturn:
-    """torchrun ends this process, because another one has ended."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    print(f"error: {_GONE}", file=sys.stderr)
+def _gone(*_: Any) -> NoReturn:
+    """Another process has ended: this one finds out by itself, or torchrun tells it, and says so once."""
+    if signal.signal(signal.SIGTERM, signal.SIG_IGN) is not signal.SIG_IGN:
+        print(f"error: {_GONE}", file=sys.stderr)
     raise SystemExit(2)
