@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from agentrl.agents.chat import AgentConfig, ChatAgent, format_for
 from agentrl.agents.formats import Tools
 from agentrl.errors import UserError
 from agentrl.rollout.teacher import label_of
-from agentrl.trainers.batching import Sample, padded
+from agentrl.trainers.batching import BATCHERS, Sample
 from agentrl.trainers.optimizer import Optimizer
 from agentrl.types import Trajectory, Turn, text_of
 
@@ -42,7 +42,10 @@ class SFTConfig(BaseModel):
     )
     noise_weight: float = Field(1.0, ge=0, description="loss weight of such turns then")
     bf16: bool = Field(False, description="matrix products in bfloat16: faster where the processor has them")
-    positions: int = Field(4096, ge=64, description="padded positions a forward pass")
+    batcher: Literal["padded", "trie"] = Field(
+        "padded", description="trie: what episodes begin with, as a list of tools, is computed once a forward pass"
+    )
+    positions: int = Field(4096, ge=64, description="positions a forward pass")
     seed: int = 0
 
 
@@ -140,7 +143,7 @@ def fit(
         chosen = [with_noise(sample, noise) for sample in chosen]
         total = sum(float(s.weight[1:].sum()) for s in chosen) or 1.0
         loss_sum = 0.0
-        for batch in padded(chosen, config.positions):
+        for batch in BATCHERS[config.batcher](chosen, config.positions):
             with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):
                 rows = batch.forward(model)
             loss = -(rows.weight * rows.logprobs).sum() / total

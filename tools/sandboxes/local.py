@@ -8,11 +8,13 @@ Started by root, a session runs as a user id of its own: the kernel counts proce
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -127,6 +129,9 @@ class _Process:
 
     def kill(self) -> None:
         process = self._process
+        for child in _children(process.pid) if process.poll() is None else ():
+            with contextlib.suppress(OSError):  # first: bubblewrap, without rights, cannot end another user's process
+                os.kill(child, signal.SIGKILL)
         process.kill()
         process.wait()
         for stream in (process.stdin, process.stdout, self._stderr):
@@ -141,6 +146,13 @@ class _Process:
             return ""
         self._stderr.seek(0)
         return " ".join(self._stderr.read(500).decode(errors="replace").split())
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it has just ended, or the kernel keeps no such file
+        return []
 
 
 def own_user_id() -> int:

@@ -159,10 +159,22 @@ def test_a_stuck_guest_is_replaced(monkeypatch):
 
     monkeypatch.setattr(host_side, "_SLACK", 0.2)
     with Local().open(Limits(wall=0.5)) as session:
-        os.kill(inner(session), signal.SIGSTOP)
+        stuck = inner(session)
+        os.kill(stuck, signal.SIGSTOP)
         run = session.run("1")
         assert (run.stopped, run.restarted) == ("wall", True)
         assert session.run("1").output == "1\n"
+    ended([stuck])
+
+
+@pytest.mark.parametrize("unconfined", [False, True])
+@pytest.mark.parametrize("layers", [local.LAYERS, local.LAYERS - {"pids"}])
+def test_a_closed_session_leaves_no_process(unconfined, layers):
+    with Local(unconfined=unconfined, layers=layers).open(LIMITS) as session:
+        session.run("x = 1")  # after a run the driver is stopped, and hears nothing
+        everything = family(session._guest._process.pid)
+        assert len(everything) >= 2
+    ended(everything)
 
 
 def test_a_session_that_nobody_closed_ends_when_it_is_forgotten():
@@ -174,25 +186,24 @@ def test_a_session_that_nobody_closed_ends_when_it_is_forgotten():
         os.kill(pid, 0)
 
 
+@pytest.mark.parametrize("unconfined", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_sandboxes_end_with_the_program_that_started_them(number):
+def test_sandboxes_end_with_the_program_that_started_them(number, unconfined):
     code = (
         "import threading\nfrom agentrl.tools.sandboxes import Limits\n"
         "from agentrl.tools.sandboxes.local import Local\n"
-        "s = [Local().open(Limits(wall=60)) for _ in range(3)]\n"
+        f"s = [Local(unconfined={unconfined}).open(Limits(wall=60)) for _ in range(3)]\n"
+        "s[1].run('1')\n"
         "threading.Thread(target=s[0].run, args=('import time; time.sleep(60)',), daemon=True).start()\n"
         "print(*[x._guest._process.pid for x in s], flush=True)\nthreading.Event().wait(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as program:
         outer = list(map(int, program.stdout.readline().split()))
-        everything = [*outer, *[child for pid in outer for child in children(pid)]]
+        everything = [member for pid in outer for member in family(pid)]
         assert len(everything) >= 6
         program.send_signal(number)
         program.wait()
-    deadline = time.monotonic() + 20
-    while any(map(alive, everything)):
-        assert time.monotonic() < deadline, "sandboxes were left behind"
-        time.sleep(0.02)
+    ended(everything)
 
 
 def test_a_session_may_be_opened_in_a_thread_that_ends():
@@ -229,6 +240,17 @@ def test_an_unknown_sandbox_names_the_nearest():
 
 def children(pid):
     return [int(c) for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+
+
+def family(pid):
+    return [pid, *[member for child in children(pid) for member in family(child)]]
+
+
+def ended(pids):
+    deadline = time.monotonic() + 60
+    while any(map(alive, pids)):
+        assert time.monotonic() < deadline, "processes were left behind"
+        time.sleep(0.02)
 
 
 def inner(session):

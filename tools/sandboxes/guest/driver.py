@@ -13,7 +13,7 @@ import sys
 import types
 from typing import Any
 
-_DUMPABLE = 4  # option of prctl(2)
+_DEATH_SIGNAL, _DUMPABLE = 1, 4  # options of prctl(2)
 _REQUESTS, _REPLIES, _OUTPUT = 3, 4, 5  # descriptors
 _FILES = 256  # open ones
 _HIDDEN = ("__main__", "_ast", "ctypes", "driver", "files", "json", "resource", "select", "supervisor", "types")
@@ -27,7 +27,9 @@ def become(limits: dict[str, Any], code: int, reply: int, output: int) -> None:
     for fd, target in ((null, 0), (output, 1), (output, 2), (code, _REQUESTS), (reply, _REPLIES), (output, _OUTPUT)):
         os.dup2(fd, target, inheritable=target < 3)
     os.closerange(_OUTPUT + 1, 1024)
-    ctypes.CDLL(None).prctl(_DUMPABLE, 1, 0, 0, 0)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)  # stopped, it would not notice that its pipes end
+    prctl(_DUMPABLE, 1, 0, 0, 0)
     for what, limit in (
         (resource.RLIMIT_AS, limits["memory"]),
         (resource.RLIMIT_NPROC, limits["processes"]),
