@@ -1,7 +1,8 @@
 """Demonstrators who call tools more often than they need, for ``tools_at_work.py``.
 
 Tools, observations and rewards are those of Calc-v0 and Search-v0; FewHops-v0 has the templates of Search-v0 that
-follow two or three relations. Only the experts differ.
+follow two relations. Only the experts differ, and their tasks: other numbers and other worlds, so that a policy that
+imitates them knows none of the tasks it is later trained or judged on.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import random
 
 import agentrl as ar
-from agentrl.envs.calc import Calc, problem
-from agentrl.envs.calc import splits as calc_splits
+from agentrl.envs.calc import KINDS, Calc, problem
 from agentrl.envs.search.env import Search
 from agentrl.envs.search.env import splits as search_splits
 from agentrl.envs.search.library import library
@@ -24,9 +24,11 @@ FEW = [
     if len(path.split()) == 3 and "<" not in path and ":" not in path.partition(":")[2]
 ]
 HOPS = {name: [task for task in tasks if str(task).partition("/")[0] in FEW] for name, tasks in search_splits().items()}
+SUMS = [f"{kind}/{seed}" for seed in range(100, 500) for kind in range(len(KINDS))]
+WORLDS = [f"{template}/{world}/{n}" for n in range(2) for world in range(30, 130) for template in FEW]
 
 
-@ar.register("EagerCalc-v0", splits=calc_splits(), max_turns=6)
+@ar.register("EagerCalc-v0", splits={"train": SUMS}, max_turns=6)
 class EagerCalc(Calc):
     instructions = Calc.instructions
 
@@ -45,7 +47,7 @@ class FewHops(Search):
     instructions = Search.instructions
 
 
-@ar.register("EagerHops-v0", splits=HOPS, max_turns=14)
+@ar.register("EagerHops-v0", splits={"train": WORLDS}, max_turns=14)
 class EagerHops(FewHops):
     instructions = Search.instructions
 

@@ -25,9 +25,10 @@ from agentrl.types import Trajectory
 
 EAGER = Path(__file__).with_name("eager.py")
 WORLDS: dict[str, dict[str, Any]] = {
-    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 4000, "epochs": 2},
-    "search": {"demos": f"{EAGER}:EagerHops-v0", "env": f"{EAGER}:FewHops-v0", "episodes": 4000, "epochs": 2},
+    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 11200},
+    "search": {"demos": f"{EAGER}:EagerHops-v0", "env": f"{EAGER}:FewHops-v0", "episodes": 6000},
 }
+CLONING = ["epochs=1", "batch=16", "bf16=true", "batcher=trie"]
 COMMON = [
     "rollout.deterministic=true", "rollout.tasks=8", "limits.turn_tokens=48", "credit=[{grpo: {std: false}}]",
     "loss.aggregate=sequence", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.minibatches=2",
@@ -77,8 +78,8 @@ def begin(world: dict[str, Any], out: Path, seed: int) -> None:
     if not (out / "demos").exists():
         agentrl("collect", world["demos"], "-n", world["episodes"], "-o", out / "demos", "--seed", seed)
     if not (out / "start").exists():
-        agentrl("sft", out / "demos", "--from-scratch", "1m", "--set", f"epochs={world['epochs']}",
-                "--set", "bf16=true", "--set", "batch=8", "-o", out / "start",
+        changes = [word for change in CLONING for word in ("--set", change)]
+        agentrl("sft", out / "demos", "--from-scratch", "1m", "--agent", "format=tags", *changes, "-o", out / "start",
                 "--seed", seed)  # fmt: skip
 
 

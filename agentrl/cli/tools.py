@@ -19,7 +19,7 @@ from agentrl.envs import plugins
 from agentrl.errors import UserError, unknown
 from agentrl.tools import registry
 from agentrl.tools.call import Called, call
-from agentrl.tools.sandboxes import SANDBOXES
+from agentrl.tools.sandboxes import SANDBOXES, Limits
 from agentrl.tools.tool import BadCall, Tool, Toolset, tool_of, tools_of
 from agentrl.types import text_of
 
@@ -46,12 +46,15 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command()
 def show(name: Name, as_json: AsJson = False) -> None:
-    """Show the schema that an agent is given, and on what terms the tool is called.
+    """Show the schema that an agent is given, on what terms the tool is called, and what code of its may use.
 
     agentrl tools show python
     """
-    tool = _find(name)[1]
+    home, tool = _find(name)
     shown = {"schema": tool.schema, "terms": asdict(tool.terms)}
+    limits = getattr(home() if isinstance(home, type) else home, "limits", None)
+    if isinstance(limits, Limits):
+        shown["limits"] = asdict(limits)
     if as_json:
         return typer.echo(json.dumps(shown, indent=2))
     console = Console()

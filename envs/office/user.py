@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
@@ -33,7 +34,7 @@ class ModelUser:
             raise UserError(f"a user is an address such as http://localhost:8000/v1#model, not {address!r}")
 
     def answer(self, question: str, request: str, hidden: Hidden, talk: Sequence[tuple[str, str]]) -> str:
-        """``talk``: what was asked and answered before."""
+        """``talk``: what was asked and answered before. Raises RuntimeError where the server gives no answer."""
         facts = "\n".join(f"- {reply}" for _, reply in hidden) or "- nothing more than you have said"
         system = (
             f"You play a person who gave an assistant this order:\n{request}\n\nWhat you know besides:\n{facts}\n\n"
@@ -49,5 +50,14 @@ class ModelUser:
         order.add_header("Content-Type", "application/json")
         if key := os.environ.get("OPENAI_API_KEY"):
             order.add_header("Authorization", f"Bearer {key}")
-        with urllib.request.urlopen(order, timeout=self.seconds) as reply:
-            return str(json.load(reply)["choices"][0]["message"]["content"]).strip()
+        try:
+            with urllib.request.urlopen(order, timeout=self.seconds) as reply:
+                said = json.load(reply)["choices"][0]["message"]["content"]
+        except urllib.error.HTTPError as error:  # the body tells why
+            why = error.read(500).decode(errors="replace")
+            raise RuntimeError(f"the user at {self.base} refused with {error.code}: {why}") from None
+        except OSError as error:
+            raise RuntimeError(f"the user at {self.base} does not answer: {error}") from None
+        except (ValueError, LookupError, TypeError):
+            raise RuntimeError(f"the user at {self.base} said what is no chat completion") from None
+        return str(said or "").strip() or SHRUG

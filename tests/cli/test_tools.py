@@ -63,6 +63,9 @@ def test_tools_are_listed_and_shown():
     shown = json.loads(agentrl("show", "python", "--json").output)
     assert shown["schema"]["function"]["parameters"]["required"] == ["code"]
     assert "max_chars" in agentrl("show", "python").output
+    limits = {"wall": 10.0, "cpu": 10.0, "memory": 512 << 20, "processes": 64, "disk": 64 << 20, "output": 64 << 10}
+    assert shown["limits"] == limits
+    assert "limits" not in json.loads(agentrl("show", "calculator", "--json").output)
 
 
 def test_tools_of_a_file():

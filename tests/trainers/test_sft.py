@@ -55,6 +55,15 @@ def test_observations_may_carry_a_little(tokenizer):
     assert set(np.unique(s.weight)) == {0.25, 1.0}
 
 
+def test_the_layout_of_batches_changes_only_the_cost(tokenizer):
+    made = samples(tokenizer, ten(), observation_weight=0.25)
+
+    def loss(batcher):
+        return fit(new_model("1m", tokenizer, 128, 0), made, SFTConfig(batch=5, batcher=batcher))
+
+    assert loss("trie") == pytest.approx(loss("padded"), rel=1e-4)
+
+
 @pytest.mark.parametrize("observed", [0.0, 0.25])
 def test_noise_can_be_left_out(tokenizer, observed):
     played = [trajectory([("one", "dance", True), ("two", "look", False)])]

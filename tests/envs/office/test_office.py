@@ -4,6 +4,7 @@ import http.server
 import json
 import pickle
 import random
+import socket
 import threading
 from collections import Counter
 from typing import Any
@@ -16,7 +17,7 @@ from agentrl.envs.office.database import Database, changes, settle
 from agentrl.envs.office.draft import ME
 from agentrl.envs.office.env import NOVEL_JOBS, _begun, splits
 from agentrl.envs.office.jobs import JOBS
-from agentrl.envs.office.user import SHRUG, scripted
+from agentrl.envs.office.user import SHRUG, ModelUser, scripted
 from agentrl.envs.random_actions import random_action
 from agentrl.errors import UserError
 from agentrl.evaluation import suites
@@ -236,6 +237,41 @@ def test_a_model_can_be_the_user(monkeypatch):
     assert body["messages"][-1]["content"] == "And once more?"
     assert observation in body["messages"][0]["content"]
     assert ME not in body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "read"),
+    [
+        (200, {"choices": [{"message": {"content": None}}]}, SHRUG),
+        (400, {"error": "no model 'x'"}, "refused with 400: .*no model 'x'"),
+        (200, {"answer": "At 11."}, "said what is no chat completion"),
+    ],
+)
+def test_a_user_that_does_not_answer_is_no_fault_of_the_agent(status, body, read):
+    class Bad(Server):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bad) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        user = ModelUser(f"http://127.0.0.1:{server.server_address[1]}/v1#x")
+        if read == SHRUG:
+            assert user.answer("When?", "Book it.", [], []) == SHRUG
+        else:
+            with pytest.raises(RuntimeError, match=read):  # which ends the episode as a failure, without a reward
+                user.answer("When?", "Book it.", [], [])
+        server.shutdown()
+
+
+def test_a_user_that_is_not_there_is_named():
+    with socket.socket() as deaf:  # its port is taken, and nobody listens
+        deaf.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
+        with pytest.raises(RuntimeError, match=f"the user at {address} does not answer"):
+            ModelUser(f"{address}#x").answer("When?", "Book it.", [], [])
 
 
 def test_a_wrong_address_or_task_is_named():
