@@ -31,11 +31,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from agentrl.envs import plugins
 from agentrl.errors import UserError
 from agentrl.policies.load import load_model
+from agentrl.policies.prefixes import common, in_order
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.checkpoint import load_state
 from agentrl.trainers.losses.objective import objective
 from agentrl.trainers.recipe import Recipe
-from agentrl.trainers.trie import common, in_order
 from agentrl.trainers.update import Learner
 
 T = TypeVar("T")

@@ -11,21 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from agentrl.policies.prefixes import common, in_order
 from agentrl.trainers.attention import Ints, Tree
 from agentrl.types import IntArray
-
-
-def common(a: IntArray, b: IntArray) -> int:
-    """How many ids two sequences share from the start on."""
-    n = min(len(a), len(b))
-    differs = a[:n] != b[:n]
-    return int(differs.argmax()) if differs.any() else n
-
-
-def in_order(sequences: Sequence[IntArray]) -> list[int]:
-    """Indices of ``sequences`` in lexicographic order, a prefix before what it begins."""
-    keys = [ids.astype(">u4").tobytes() for ids in sequences]  # bytes in this order compare as the ids do
-    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 def cut(sequences: Sequence[IntArray], budget: int) -> list[list[int]]:

@@ -109,9 +109,18 @@ def grouped_attention(
     mask = attention_mask
     if h != k:
         query = query.reshape(b, k, h // k * s, d)
-        mask = mask[:, :, None].expand(b, 1, h // k, s, mask.shape[-1]).reshape(b, 1, h // k * s, mask.shape[-1])
+        mask = _repeated(attention_mask, h // k)
     out = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     return out.reshape(b, h, s, value.shape[-1]).transpose(1, 2).contiguous(), None
+
+
+def _repeated(mask: torch.Tensor, times: int) -> torch.Tensor:
+    """[B, 1, S, L] -> [B, 1, times * S, L], made once and kept with the mask: every layer asks for the same."""
+    kept: dict[int, torch.Tensor] = mask.__dict__.setdefault("repeated", {})
+    if times not in kept:
+        b, one, s, length = mask.shape
+        kept[times] = mask[:, :, None].expand(b, one, times, s, length).reshape(b, one, times * s, length)
+    return kept[times]
 
 
 AttentionInterface.register("agentrl_grouped", grouped_attention)

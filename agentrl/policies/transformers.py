@@ -19,10 +19,11 @@ import torch
 from agentrl.policies.base import Completion, Counters, Request
 from agentrl.policies.earlier import Earlier
 from agentrl.policies.kv import SlotCache, affordable
+from agentrl.policies.padding import FORWARD, batches
+from agentrl.policies.prefixes import generations
 from agentrl.policies.sampling import sample
 
 BLOCK = 32  # key lengths are rounded up to this, so that memory is reused
-PREFILL_POSITIONS = 8192  # at most so many padded positions in one prompt forward
 MAX_WAIT = 16  # decode steps after which waiting requests are let in however few they are
 
 
@@ -165,9 +166,21 @@ class TransformersPolicy:
         rows, self._waiting = self._waiting[:room], self._waiting[room:]
         for row in rows:
             self._take_slot(row)
-        rows.sort(key=lambda row: len(row.context) - row.done)
         self._running += rows
-        for batch in _budgeted(rows, [len(r.context) - r.done for r in rows], PREFILL_POSITIONS):
+        slots = [row.slot for row in rows]
+        contexts = [row.context for row in rows]
+        known = [len(context) if self._slow else row.done for context, row in zip(contexts, rows, strict=True)]
+        for generation in generations(contexts, known):
+            for i, leader, shared in generation:
+                if leader >= 0:
+                    self._copy(slots[leader], rows[i], shared)
+            self._prefill([rows[i] for i, _, _ in generation])
+
+    def _prefill(self, rows: list[_Row]) -> None:
+        rows.sort(key=lambda row: len(row.context) - row.done)
+        widths = [len(row.context) - row.done for row in rows]
+        for part in batches(widths, FORWARD[self.device.type != "cpu"]):
+            batch = rows[part]
             blocks = [row.context[row.done :].tolist() for row in batch]
             self.counters.prefill_tokens += sum(map(len, blocks))
             self._advance(batch, blocks, [row.done for row in batch])
@@ -253,16 +266,21 @@ class TransformersPolicy:
         if free[slot] <= 0 or free[slot] < self._length[slot] // 2:
             slot = int(np.argmin(np.where(self._busy, np.iinfo(np.int64).max, self._used)))
         best = int(np.argmax(shared))
-        if shared[best] > shared[slot]:
-            self._reserve(slot + 1, self._cache.length)
-            self._cache.copy(best, slot, int(shared[best]))
-        row.slot, row.done = slot, int(shared[best])
-        self._held[slot, : row.done], self._held[slot, row.done :] = prompt[: row.done], -1
-        self._length[slot] = row.done
+        row.slot, row.done = slot, int(shared[slot])
+        self._held[slot, : len(prompt)], self._held[slot, len(prompt) :] = prompt, -1
+        self._length[slot] = row.done  # what follows is still to be computed
+        if shared[best] > row.done:
+            self._copy(best, row, int(shared[best]))
         self.counters.new_tokens += len(prompt) - max(row.done, self._earlier.shared(row.request))
         self._busy[slot] = True
         self._clock += 1
         self._used[slot] = self._clock
+
+    def _copy(self, source: int, row: _Row, length: int) -> None:
+        """Give ``row`` the first keys of another slot, whose ids are the same."""
+        self._reserve(row.slot + 1, self._cache.length)
+        self._cache.copy(source, row.slot, length)
+        row.done = self._length[row.slot] = length
 
     def _release(self, row: _Row) -> None:
         ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids[:-1], np.int32)])
@@ -336,16 +354,6 @@ class TransformersPolicy:
             self.counters.used_positions += len(ids)
         self.counters.forwards += len(rows)
         return torch.stack(out)
-
-
-def _budgeted(rows: Sequence[_Row], widths: Sequence[int], positions: int) -> list[list[_Row]]:
-    """Cut rows (sorted by width) into batches of at most ``positions`` padded positions."""
-    batches: list[list[_Row]] = []
-    for row, width in zip(rows, widths, strict=True):
-        if not batches or (len(batches[-1]) + 1) * width > positions:
-            batches.append([])
-        batches[-1].append(row)
-    return batches
 
 
 def full_attention(config: Any, length: int) -> bool:

@@ -378,7 +378,7 @@ def test_cancelled_requests_leave_the_batch():
 
 def test_an_error_in_the_model_reaches_everyone_and_the_policy_goes_on(monkeypatch):
     policy = policy_of(slots=6)
-    monkeypatch.setattr("agentrl.policies.transformers.PREFILL_POSITIONS", 20)  # several prompt forwards
+    monkeypatch.setattr("agentrl.policies.padding.PREFILL_POSITIONS", 20)  # several prompt forwards
     forward, calls = policy.model.base_model.forward, []
 
     def broken(*args, **kwargs):

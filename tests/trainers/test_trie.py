@@ -14,11 +14,12 @@ from transformers.models.qwen2 import Qwen2Config
 from transformers.models.qwen3 import Qwen3Config
 from transformers.models.smollm3 import SmolLM3Config
 
+from agentrl.policies.prefixes import in_order
 from agentrl.trainers import attention
 from agentrl.trainers.attention import Tree
 from agentrl.trainers.batching import BATCHERS, Sample
 from agentrl.trainers.recipe import LossConfig, OptimConfig
-from agentrl.trainers.trie import build, cut, in_order
+from agentrl.trainers.trie import build, cut
 from agentrl.trainers.update import Learner
 
 V = 48
