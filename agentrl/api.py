@@ -152,6 +152,10 @@ def recipe_for(name: str, changes: Sequence[str] = (), **known: Any) -> Any:
         if "-v" in name:
             raise
         return recipes.load(name, changes, **known)
+    if taken := next((change for change in changes if change.startswith(("env=", "env."))), None):
+        raise UserError(
+            f"{name} is the environment already, so --set {taken} says it twice; its arguments: kwargs.NAME=…"
+        )
     short = spec.id.split("/")[-1].lower()
     return recipes.load("default", [f"name={short}", *changes], env=name, plugins=plugins.loaded() or None, **known)
 

@@ -179,7 +179,14 @@ def splits(spec: EnvSpec, kwargs: Mapping[str, Any] | None = None) -> Splits:
     if not isinstance(spec.splits, str):
         return spec.splits
     with _dependencies(spec):
-        found: Splits = _import(spec.splits)(**{**spec.kwargs, **(kwargs or {})})
+        function = _import(spec.splits)
+        if kwargs:
+            _check_arguments(spec, _class(spec), kwargs)
+    merged = {**spec.kwargs, **(kwargs or {})}
+    parameters = inspect.signature(function).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):  # few arguments say which tasks there are
+        merged = {p.name: merged[p.name] for p in parameters if p.name in merged}
+    found: Splits = function(**merged)
     return found
 
 

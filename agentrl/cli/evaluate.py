@@ -21,6 +21,7 @@ def evaluate(
     engine: Annotated[str, typer.Option("--policy.engine", help="transformers, or vllm.")] = "transformers",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Attempts a task.")] = None,
     first: Annotated[int | None, typer.Option("--first", min=1, help="Only the first tasks.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of the environment: size=tiny.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that hold the environments.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     allow_train: Annotated[bool, typer.Option(help="Permit training ids.")] = False,
@@ -41,11 +42,14 @@ def evaluate(
         agentrl eval household-unseen -k 8 -o results/small
 
         agentrl eval guess.py:Guess-v0:unseen --policy expert
+
+        agentrl eval agentrl/Household-v0 --set size=full --policy random
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from agentrl import api
+    from agentrl.cli.collect import keywords
     from agentrl.envs import plugins
 
     for path in plugin or ():
@@ -66,6 +70,7 @@ def evaluate(
             workers=workers,
             seed=seed,
             allow_train=allow_train,
+            kwargs=keywords(set_ or []),
             out=out,
             on_done=lambda trajectory, total: bar.update(task, advance=1, total=total),
             engine=engine,

@@ -50,12 +50,17 @@ def bundled() -> dict[str, Path]:
 
 
 def load(name: str, *, allow_train: bool = False, kwargs: dict[str, Any] | None = None) -> Suite:
-    """A bundled suite, a YAML file, or ``[FILE.py:]ENV[:SPLIT]`` (unseen by default).
+    """A bundled suite, a YAML file, or ``[FILE.py:]ENV[:SPLIT]`` (unseen by default) with these ``kwargs``.
 
-    Raises UserError for an unknown name, and for the split train unless ``allow_train``.
+    Raises UserError for an unknown name, for the split train unless ``allow_train``, and for ``kwargs`` of a suite,
+    which has its own.
     """
     path = bundled().get(name) or Path(name)
     if path.suffix == ".yaml" and path.is_file():
+        if kwargs:
+            raise UserError(
+                f"the suite {name} has its own arguments; {next(iter(kwargs))} can be set for an environment"
+            )
         suite = read(path)
     else:
         suite = _of_environment(name, kwargs or {})
