@@ -5,6 +5,8 @@ Formulas, sources and needs are the methods' own docstrings; when to use one and
 
 from __future__ import annotations
 
+import inspect
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +50,18 @@ def page() -> str:
             of_kind = [row for row in rows if row["kind"] == kind]
             parts += [f"## {title}\n", *_methods(of_kind, notes.pop(kind, {}))]
     parts.append("## What is played\n\nKeys of `rollout` in a recipe; [What is played](sampling.md) has examples.\n")
-    for kind in sampling.KINDS:
-        of_kind = [_sampler(kind, id) for id in sampling.names(kind)]
+    for kind, places in sampling.BUILTIN.items():
+        of_kind = [_sampler(id, place) for id, place in places.items()]
         parts += [f"### `rollout.{kind}`\n", *_methods(of_kind, notes.pop(kind, {}))]
     if notes:
         raise PluginError(f"{NOTES}: no such kind of method: {', '.join(notes)}")
     return "\n".join(parts)
 
 
-def _sampler(kind: Any, id: str) -> dict[str, Any]:
-    text = " ".join((sampling.get(kind, id).__doc__ or "").partition("\n\n")[0].split())
-    return {"id": id, "formula": text}
+def _sampler(id: str, place: str) -> dict[str, Any]:
+    module, _, name = place.partition(":")
+    text = inspect.getdoc(getattr(import_module(module), name)) or ""
+    return {"id": id, "formula": " ".join(text.partition("\n\n")[0].split())}
 
 
 def _methods(rows: list[dict[str, Any]], notes: dict[str, dict[str, str]]) -> list[str]:
