@@ -28,16 +28,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAIN
 VLLM_PIP := $(subst $(BIN),$(VLLM_VENV)/bin,$(PIP))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
 
-.PHONY: help train test test-all test-docker test-web test-code test-vllm lint wheel system clean
+.PHONY: help train test test-all test-docker test-web test-code test-vllm docs lint wheel system clean
 help:
 	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
-	@echo "targets: train test test-all test-docker test-web test-code test-vllm lint wheel system clean"
+	@echo "targets: train test test-all test-docker test-web test-code test-vllm docs lint wheel system clean"
 
 train: system $(VENV)/.train-installed
 	$(BIN)/agentrl train household $(ARGS)
 
 test: system $(VENV)/.test-installed
-	$(BIN)/pytest -m 'not docker and not web and not vllm' $(ARGS)
+	$(BIN)/pytest -m 'not docker and not web and not vllm and not docs' $(ARGS)
 
 # Parts that need more than pip (Docker, a browser, an inference engine) have targets of their own here.
 test-all: test test-docker test-web test-code test-vllm
@@ -58,6 +58,12 @@ test-code: $(VENV)/.test-installed
 
 test-vllm: $(VLLM_VENV)/.installed
 	AGENTRL_REQUIRE=vllm $(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm.py $(ARGS)
+
+# The site into build/site, and what its pages tell a reader to do, done.
+docs: system $(VENV)/.test-installed
+	@$(PIP) -e '.[docs]' | $(BRIEFLY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/pytest -m docs tests/docs $(ARGS)
 
 lint: system $(VENV)/.test-installed
 	$(BIN)/ruff check .

@@ -311,10 +311,11 @@ def bench(
         of_scores(scores, out / "bench.png")
     if as_json:
         return typer.echo(json.dumps({**told, "scores": [s.plain() for s in scores]}))
-    table = Table("estimator", "group", "Spearman", "right sign", "Pearson", "cosine", "variance", "ms", box=None)
+    table = Table("estimator", "group", "Spearman", "right sign", "Pearson", "gradient", "by episode", "ms", box=None)
     for s in sorted(scores, key=lambda s: (s.size, -s.spearman.value)):
-        others = (s.pearson.value, s.cosine.value, s.variance, s.ms)
-        table.add_row(s.estimator, str(s.size), str(s.spearman), str(s.sign), *(f"{x:.2f}" for x in others))
+        others = (f"{x:.2f}" for x in (s.pearson.value, s.by_episode.value, s.ms))
+        pearson, by_episode, ms = others
+        table.add_row(s.estimator, str(s.size), str(s.spearman), str(s.sign), pearson, str(s.gradient), by_episode, ms)
     console = Console()
     console.width = max(118, console.width)
     console.print(table, highlight=False)

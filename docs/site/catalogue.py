@@ -1,6 +1,6 @@
 """The page catalogue.md, made from the registries whenever the site is built, so that it cannot go stale.
 
-Formulas, sources and needs are the methods' own docstrings; when to use one and what was measured stand in methods.yaml.
+Formulas, sources and needs are the methods' own docstrings; when to take one and what was measured: methods.yaml.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from agentrl.trainers.sampling import registry as sampling
 NOTES = Path(__file__).with_name("methods.yaml")
 HEAD = """# Catalogue of methods
 
-Made from `agentrl credit list` and `agentrl losses list` when this site was built: formulas and sources are those of the
-code. *Measured* is what stands in the results; most methods have only been compared with numbers of their published
+Made from `agentrl credit list` and `agentrl losses list` when this site was built: formulas and sources are those of
+the code. *Measured* is what stands in the results; most methods have only been compared with numbers of their published
 code, and no figure means that nobody has measured it here. Options and their defaults: `agentrl credit list --json`.
 
 Names in formulas: R outcome of an episode, r reward of a turn, A advantage, G a group (episodes of one task), S turns

@@ -1,8 +1,9 @@
-"""Transcripts of docs/gallery.md: ``<!-- played: ID TASK TURNS -->`` becomes what the environment and its expert say."""
+"""Transcripts of docs/gallery.md: ``<!-- played: ID TASK TURNS -->`` becomes what environment and expert say."""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 import agentrl as ar
@@ -36,17 +37,18 @@ def transcript(id: str, task: str, turns: int) -> str:
 
 def _message(observation: Any) -> str:
     parts = [observation] if isinstance(observation, str) else [text_of(m["content"]) for m in observation]
-    lines = [line if len(line) <= COLUMNS else line[: COLUMNS - 3] + "..." for line in "\n".join(parts).splitlines()]
+    lines = [part for line in "\n".join(parts).splitlines() for part in textwrap.wrap(line, COLUMNS) or [""]]
     return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], "..."])
 
 
 def _action(action: Action) -> str:
     if isinstance(action, str):
         return f"> {action}"
-    given = ", ".join(f"{name}={value!r}" for name, value in action.arguments.items())
-    return "\n".join(f"> {line}" for line in _wrapped(f"{action.name}({given})"))
+    given = (f"{name}={_value(value)}" for name, value in action.arguments.items())
+    return f"> {action.name}({', '.join(given)})"
 
 
-def _wrapped(text: str) -> list[str]:
-    whole = text.replace("\\n", "\n    ")
-    return whole.splitlines()[:LINES]
+def _value(value: Any) -> str:
+    """Code on lines of its own."""
+    several = isinstance(value, str) and "\n" in value.strip("\n")
+    return "\n" + textwrap.indent(value.strip("\n"), "    ") if several else repr(value)

@@ -12,6 +12,7 @@ import numpy as np
 from agentrl.errors import UserError
 from agentrl.trainers.credit.assign import assign
 from agentrl.trainers.credit.choose import Chosen
+from agentrl.trainers.credit.normalise import joint
 from agentrl.trainers.credit.table import Bools, Floats, Ints, TurnTable
 
 DRAWS = 200  # of the bootstrap over groups
@@ -59,7 +60,10 @@ class Score:
 
     ``sign``: the share of significant turns that get the right sign; an advantage of 0 is wrong. ``cosine``: between
     the two vectors of advantages, which is that of the two policy gradients where turns' gradients are orthogonal and
-    of equal length. ``variance`` of what the estimator gives; ``ms``: its CPU milliseconds for a thousand turns.
+    of equal length. ``gradient``: the same where turns that took the same action in the same state of a task share a
+    gradient, so that their advantages add up; ``by_episode`` where each counts 1 / (turns of its episode) as well, as
+    under ``loss.aggregate: sequence``. ``variance`` of what the estimator gives; ``ms``: its CPU milliseconds for a
+    thousand turns.
     """
 
     estimator: str
@@ -68,12 +72,13 @@ class Score:
     spearman: Measured
     sign: Measured
     cosine: Measured
+    gradient: Measured
+    by_episode: Measured
     variance: float
     ms: float
 
     def plain(self) -> dict[str, Any]:
-        figures = ("pearson", "spearman", "sign", "cosine")
-        return {**vars(self), **{name: vars(getattr(self, name)) for name in figures}}
+        return {name: vars(value) if isinstance(value, Measured) else value for name, value in vars(self).items()}
 
 
 def bench(truth: Truth, chosen: Chosen, sizes: Sequence[int], seed: int = 0) -> list[Score]:
@@ -107,16 +112,27 @@ def split(table: TurnTable, size: int) -> TurnTable:
 
 def _score(name: str, size: int, given: Floats, truth: Truth, ms: float, seed: int) -> Score:
     rng = np.random.default_rng(seed)
-    clusters = [np.flatnonzero(truth.table.turn_group == g) for g in np.unique(truth.table.group)]
-    draws = [np.concatenate([clusters[i] for i in rng.integers(0, len(clusters), len(clusters))]) for _ in range(DRAWS)]
+    table, true, known = truth.table, truth.advantage, truth.significant
+    clusters = [np.flatnonzero(table.turn_group == g) for g in np.unique(table.group)]
+    draws = [rng.integers(0, len(clusters), len(clusters)) for _ in range(DRAWS)]
+    rows_of = [np.concatenate([clusters[i] for i in draw]) for draw in draws]
     everything = np.arange(len(given))
-    true, known = truth.advantage, truth.significant
     right = (np.sign(given) == np.sign(true)).astype(np.float64)
     first, second = ranks(given), ranks(true)  # once: a draw keeps the ranks of the whole
 
     def measure(of: Callable[[Ints], float]) -> Measured:
-        low, high = np.nanquantile([of(rows) for rows in draws], [0.025, 0.975])
-        return Measured(of(everything), float(low), float(high))
+        return _measured(of(everything), [of(rows) for rows in rows_of])
+
+    def gradient(weight: Floats) -> Measured:
+        """Products of the two sums by step, added up by group; a draw repeats groups, and a step is of one group."""
+        step = steps(table)
+        one, other = np.bincount(step, weight * given), np.bincount(step, weight * true)
+        _, at = np.unique(step, return_index=True)
+        place = np.searchsorted(np.unique(table.group), table.turn_group[at])
+        products = np.stack(
+            [np.bincount(place, x * y, len(clusters)) for x, y in ((one, other), (one, one), (other, other))]
+        )
+        return _measured(_cosine(*products.sum(1)), [_cosine(*products[:, draw].sum(1)) for draw in draws])
 
     return Score(
         name,
@@ -125,9 +141,22 @@ def _score(name: str, size: int, given: Floats, truth: Truth, ms: float, seed: i
         spearman=measure(lambda rows: pearson(first[rows], second[rows])),
         sign=measure(lambda rows: float(right[rows][known[rows]].mean()) if known[rows].any() else float("nan")),
         cosine=measure(lambda rows: cosine(given[rows], true[rows])),
+        gradient=gradient(np.ones(len(given))),
+        by_episode=gradient(1 / table.length[table.trajectory]),
         variance=float(given.var()),
         ms=ms,
     )
+
+
+def _measured(value: float, drawn: Sequence[float]) -> Measured:
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Measured(value, float(low), float(high))
+
+
+def steps(table: TurnTable) -> Ints:
+    """[N] equal numbers for the same action in the same state of a group; a turn whose state is not known is alone."""
+    alone = np.where((table.anchor < 0) | (table.action < 0), np.arange(len(table)), -1)
+    return joint(table.turn_group, table.anchor, table.action, alone)
 
 
 def pearson(a: Floats, b: Floats) -> float:
@@ -136,8 +165,12 @@ def pearson(a: Floats, b: Floats) -> float:
 
 
 def cosine(a: Floats, b: Floats) -> float:
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size > 1e-12 else 0.0
+    return _cosine(a @ b, a @ a, b @ b)
+
+
+def _cosine(product: Any, first: Any, second: Any) -> float:
+    size = float(np.sqrt(first * second))
+    return float(product) / size if size > 1e-12 else 0.0
 
 
 def ranks(values: Floats) -> Floats:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrl.errors import UserError
-from agentrl.trainers.credit import registry
-from agentrl.trainers.credit.bench import Truth, bench, cosine, pearson, ranks, split
+from agentrl.trainers.credit import TurnTable, registry
+from agentrl.trainers.credit.bench import Truth, bench, cosine, pearson, ranks, split, steps
 from agentrl.trainers.credit.choose import choose
 from agentrl.trainers.truth import exact
 
@@ -37,11 +37,37 @@ def test_an_oracle_is_perfect_its_opposite_all_wrong_and_chance_knows_nothing(
     assert chance.spearman.ci_low < 0.05
     assert abs(chance.spearman.value) < 0.15
     assert (nothing.pearson.value, nothing.sign.value, nothing.variance) == (0, 0, 0)
+    for of_steps in ("gradient", "by_episode"):
+        values = [getattr(score, of_steps).value for score in (oracle, opposite, nothing)]
+        assert values == pytest.approx([1, -1, 0])
 
 
 def test_comparing_states_knows_more_than_outcomes(truth: Truth) -> None:
     grpo, step = bench(truth, choose(["grpo", "gigpo-step"]), [8])
     assert step.spearman.ci_low > grpo.spearman.ci_high
+
+
+def test_steps_add_up(truth: Truth) -> None:
+    """What SALT takes from one turn it gives to another of the same step: closer by turn, the same by step."""
+    grpo, salt = bench(truth, choose(["grpo", "salt"]), [8])
+    assert salt.pearson.value > 1.5 * grpo.pearson.value
+    assert salt.gradient.value == pytest.approx(grpo.gradient.value)
+    assert salt.gradient.ci_low == pytest.approx(grpo.gradient.ci_low)
+    assert salt.by_episode.value != pytest.approx(grpo.by_episode.value, abs=0.01)
+
+
+def test_equal_steps_of_two_tasks_do_not_add_up() -> None:
+    table = TurnTable.from_arrays(
+        ids=["a", "b", "c"],
+        group=["g", "g", "h"],
+        length=[2, 2, 1],
+        reward=[0, 1, 0, 0, 0],
+        anchor=["s", "s", None, None, "s"],
+        action=["x"] * 5,
+    )
+    first, second, *others = steps(table).tolist()
+    assert first == second
+    assert len({first, *others}) == 4
 
 
 def test_smaller_groups_are_the_same_turns(truth: Truth) -> None:
