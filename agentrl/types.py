@@ -49,6 +49,14 @@ def is_part(value: object) -> TypeGuard[Part]:
 _PARTS = ("text", "image")
 
 
+def images_of(observation: Observation) -> list[str]:
+    """The images that an observation shows, as data URLs in order."""
+    if isinstance(observation, str):
+        return []
+    contents = [m["content"] for m in observation if not isinstance(m["content"], str)]
+    return [part["image"] for content in contents for part in content if "image" in part]
+
+
 def text_of(content: Content) -> str:
     """What there is to read; an image is named only."""
     return content if isinstance(content, str) else "\n".join(part.get("text", "[image]") for part in content)
@@ -132,7 +140,8 @@ class Turn:
 
     ``prompt_ids`` [P] is everything the policy saw; ``completion_ids`` [C], ``logprobs`` [C] (natural log, at the
     sampling temperature) and ``entropies`` [C] (nats) belong to the sampled tokens only. A turn made by a scripted
-    policy has no ids at all. ``versions`` holds (first token, policy version) pairs, in order.
+    policy has no ids at all. ``images``: data URLs of what the placeholders among the prompt ids stand for, in their
+    order. ``versions`` holds (first token, policy version) pairs, in order.
     """
 
     observation: Observation
@@ -152,6 +161,7 @@ class Turn:
     agent: str = "agent"
     policy: str = "policy"
     trainable: bool = True
+    images: tuple[str, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -187,6 +197,7 @@ class Segment:
     logprobs: FloatArray  # [L], 0 where not sampled
     turn: IntArray  # [L], index of the turn a token was sampled in, -1 elsewhere
     version: IntArray  # [L], of the policy that sampled it, -1 elsewhere
+    images: tuple[str, ...] = ()  # of its prompt ids, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +291,12 @@ class Group:
 
 
 def continues(before: Turn, after: Turn) -> bool:
-    """Whether ``after``'s prompt begins, id for id, with ``before``'s prompt and completion."""
+    """Whether ``after``'s prompt begins, id for id and image for image, with ``before``'s prompt and completion."""
     p, c = len(before.prompt_ids), len(before.completion_ids)
     ids = after.prompt_ids
     return (
         len(ids) >= p + c
+        and after.images[: len(before.images)] == before.images
         and bool((ids[:p] == before.prompt_ids).all())
         and bool((ids[p : p + c] == before.completion_ids).all())
     )
@@ -318,4 +330,4 @@ def _segment(turns: Sequence[Turn], span: range) -> Segment:
         turn_of[where] = i
         for first, version in turn.versions:
             version_of[where.start + first : where.stop] = version
-    return Segment(ids, sampled, logprobs, turn_of, version_of)
+    return Segment(ids, sampled, logprobs, turn_of, version_of, last.images)

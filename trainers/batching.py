@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from agentrl.errors import UserError
 from agentrl.policies.transformers import head_logits
+from agentrl.policies.vision import looked
 from agentrl.trainers.attention import BLOCK, NAME, Tree
 from agentrl.trainers.trie import build, cut
 from agentrl.types import FloatArray, IntArray, Trajectory
@@ -40,6 +41,7 @@ class Sample:
     turn: IntArray  # number of the turn in the whole batch, -1 where not sampled
     trajectory: int
     columns: dict[str, FloatArray] = field(default_factory=dict)
+    images: tuple[str, ...] = ()  # what its placeholders stand for, in order
 
     @property
     def demonstrated(self) -> bool:
@@ -115,6 +117,7 @@ class Batch:
     given: Rows  # all but logprobs, entropies and hidden states, which are empty
     placed: list[tuple[Sample, npt.NDArray[np.int64]]]  # whose rows these are, and where in the sample each stands
     tokens: int  # ids of the samples
+    images: list[tuple[str, ...]]  # of each sample
 
     def forward(self, model: Any, temperature: float = 1.0, entropy_gradient: bool = False) -> Rows:
         """Rows with the model's logprobs and entropies; the entropies carry a gradient only where asked."""
@@ -145,7 +148,9 @@ class Batch:
     def _hidden(self, model: Any, device: torch.device) -> torch.Tensor:
         ids, positions, tree = self.input_ids, self.position_ids, self.tree
         if tree is None or positions is None:
-            hidden: torch.Tensor = model.base_model(input_ids=ids.to(device), use_cache=False)[0]
+            ids = ids.to(device)
+            seen = looked(model, ids, self.images) if any(self.images) else {}
+            hidden: torch.Tensor = model.base_model(input_ids=ids, use_cache=False, **seen)[0]
             return hidden
         extra = -ids.shape[1] % BLOCK if device.type != "cpu" else 0
         ids, positions = pad(ids, (0, extra)), pad(positions, (0, extra))
@@ -264,7 +269,7 @@ def samples_of(
                 "episode_turn": segment.turn.astype(np.float32),
             }
             weight = segment.sampled.astype(np.float32)
-            samples.append(Sample(segment.ids, weight, segment.logprobs, gain, turn, index, columns))
+            samples.append(Sample(segment.ids, weight, segment.logprobs, gain, turn, index, columns, segment.images))
     return samples
 
 
@@ -337,4 +342,5 @@ def _batch(
         given,
         found,
         sum(len(s.ids) for s in samples),
+        [s.images for s in samples],
     )

@@ -133,6 +133,7 @@ def _samples(trajectory: Trajectory) -> list[Sample]:
             np.zeros(len(segment.ids), np.float32),
             np.where(segment.sampled, segment.turn, -1).astype(np.int32),
             0,
+            images=segment.images,
         )
         for segment in trajectory.segments()
     ]

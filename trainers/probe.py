@@ -29,6 +29,8 @@ def choose(model: Any, wanted: str) -> tuple[str, str | None]:
 
 def trouble(model: Any, batcher: str) -> str | None:
     """Why ``batcher`` would give this model other values or gradients than one forward a sample; None: it does not."""
+    if getattr(model, "eyes", None) is not None:
+        return "the tokens of its images have three positions (M-RoPE)"
     if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
         return "it has dropout, which samples that share tokens would share"
     samples = _samples(int(model.config.get_text_config().vocab_size))

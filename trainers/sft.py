@@ -68,15 +68,17 @@ class Transcripts:
         ids: list[int] = []
         weight: list[float] = []
         noise: list[bool] = []
+        images: tuple[str, ...] = ()
         observed = self.config.observation_weight
         for turn in trajectory.turns:
             if turn.action is None and not turn.text:
                 continue
             prompt = chat.prompt(turn.info.get("shown", turn.observation)).tolist()
             completion, text = self._said(agent, turn, prompt)
-            if prompt[: len(ids)] != ids:
-                samples.append(_sample(ids, weight, noise))
+            if prompt[: len(ids)] != ids or chat.images[: len(images)] != images:
+                samples.append(_sample(ids, weight, noise, images))
                 ids, weight, noise = [], [], []
+            images = chat.images
             learnt = turn.valid
             if labelled:
                 label = label_of(turn)
@@ -84,13 +86,14 @@ class Transcripts:
                 learnt = completion == answer
                 if answer is not None and not learnt:  # a reply beside the one that was given
                     beside = [0.0] * len(prompt) + [1.0] * len(answer)
-                    samples.append(_sample(prompt + answer, beside, [False] * len(beside)))
+                    samples.append(_sample(prompt + answer, beside, [False] * len(beside), images))
             new = len(prompt) - len(ids)
-            weight += [observed] * new + [float(learnt)] * len(completion)
+            shown = -1 if agent.vision is None else agent.vision.token_id  # an image is no text to learn
+            weight += [observed * (i != shown) for i in prompt[len(ids) :]] + [float(learnt)] * len(completion)
             noise += [False] * new + [bool(turn.info.get("noise")) and not labelled] * len(completion)
             ids = prompt + completion
             chat.reply(np.asarray(completion, np.int32), text)
-        return [*samples, _sample(ids, weight, noise)]
+        return [*samples, _sample(ids, weight, noise, images)]
 
     def _said(self, agent: ChatAgent, turn: Turn, prompt: list[int]) -> tuple[list[int], str]:
         """Ids and text of a reply: as it was sampled where this agent would have asked the same, else anew."""
@@ -101,7 +104,7 @@ class Transcripts:
         return agent.encode(turn.text) + ([] if agent.end_id is None else [agent.end_id]), turn.text
 
 
-def _sample(ids: list[int], weight: list[float], noise: list[bool]) -> Sample:
+def _sample(ids: list[int], weight: list[float], noise: list[bool], images: tuple[str, ...]) -> Sample:
     n = len(ids)
     weights = np.asarray(weight, np.float32)
     return Sample(
@@ -112,6 +115,7 @@ def _sample(ids: list[int], weight: list[float], noise: list[bool]) -> Sample:
         np.where(weights > 0, 0, -1).astype(np.int32),
         0,
         {"noise": np.asarray(noise, np.float32)},
+        images,
     )
 
 

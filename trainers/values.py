@@ -139,7 +139,8 @@ def spoken(played: Sequence[Trajectory], start: Sequence[int]) -> list[Sample]:
         for segment in trajectory.segments():
             turn = np.where(segment.turn >= 0, segment.turn + first, -1).astype(np.int32)
             nothing = np.zeros(len(turn), np.float32)
-            samples.append(Sample(segment.ids, (turn >= 0).astype(np.float32), nothing, nothing, turn, index))
+            weight = (turn >= 0).astype(np.float32)
+            samples.append(Sample(segment.ids, weight, nothing, nothing, turn, index, images=segment.images))
     return samples
 
 

@@ -20,7 +20,7 @@ from agentrl.agents.calls import TEXT_CALLS
 from agentrl.agents.context import TOLD, Context, check, rule_of
 from agentrl.agents.formats import FORMATS, Format, without_thinking
 from agentrl.errors import UserError
-from agentrl.types import Action, IntArray, Message, Observation, Turn, text_of
+from agentrl.types import Action, Content, IntArray, Message, Observation, Turn, images_of, text_of
 
 _MARK = "ASSISTANTREPLYMARK"  # plain letters: no template trims or escapes them
 _ANY: Message = {"role": "user", "content": "x"}
@@ -60,6 +60,7 @@ class ChatAgent:
         if not getattr(tokenizer, "chat_template", None):
             raise UserError(f"tokenizer {getattr(tokenizer, 'name_or_path', '')!r} has no chat template")
         self.tokenizer = tokenizer
+        self.vision = getattr(tokenizer, "vision", None)  # of policies that take images
         self.config = config
         self.format: Format = format_for(config, tools)
         self.tools = tools
@@ -102,9 +103,10 @@ class ChatAgent:
         """The text of a whole conversation, as the template writes it.
 
         What is said in a role that the template refuses or drops is said by the user; neighbouring user messages are
-        joined, because many templates insist on alternation. Content parts are shown as their text.
+        joined, because many templates insist on alternation. Content parts are shown as their text, images by a
+        placeholder, or where the policy takes none by a word.
         """
-        read: list[Message] = [{**m, "content": text_of(m["content"])} for m in messages]
+        read: list[Message] = [{**m, "content": self.read(m["content"])} for m in messages]
         fitted = [message_as_user(m) if m["role"] in self._refused else m for m in read]
         return str(
             self.tokenizer.apply_chat_template(
@@ -112,12 +114,22 @@ class ChatAgent:
             )
         )
 
-    def encode(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def read(self, content: Content) -> str:
+        return text_of(content) if self.vision is None else str(self.vision.text(content))
+
+    def seen(self, observation: Observation) -> list[str]:
+        """The images of an observation that the policy takes."""
+        return [] if self.vision is None else images_of(observation)
+
+    def encode(self, text: str, images: Sequence[str] = ()) -> list[int]:
+        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self.vision.expanded(ids, images) if self.vision is not None and images else ids
 
     def suffix(self, ended: bool, messages: list[Message]) -> list[int]:
         """Ids of what comes after a reply: the end of the reply (unless sampled), new messages, generation prompt."""
-        return self._suffix(ended, tuple((m["role"], text_of(m["content"]), m.get("name")) for m in messages))
+        ids = self._suffix(ended, tuple((m["role"], self.read(m["content"]), m.get("name")) for m in messages))
+        images = self.seen(messages)
+        return self.vision.expanded(ids, images) if self.vision is not None and images else ids
 
     def _system(self, instructions: str) -> str:
         if self.config.system is not None:
@@ -188,6 +200,7 @@ class Conversation:
         self.agent = agent
         self._rule = rule_of(agent.config.context, seed)
         self.messages: list[Message] = [{"role": "system", "content": agent.system}] if agent.system else []
+        self.images: tuple[str, ...] = ()  # of the last prompt, in order
         self._ids: list[int] = []
         self._ended = False
         self._first = 0  # messages that always stay: the system message and the first observation
@@ -199,13 +212,14 @@ class Conversation:
         if not self._first:
             self.messages += new
             self._first = len(self.messages)
-            self._ids = agent.encode(agent.render(self.messages))
+            self._render(self.messages)
         elif agent.config.appends:
             self.messages += new
             self._ids = self._ids + agent.suffix(self._ended, new)
+            self.images += tuple(agent.seen(new))
         else:
             self.messages += new
-            self._ids = agent.encode(agent.render(self._visible()))
+            self._render(self._visible())
         return np.asarray(self._ids, np.int32)
 
     def reply(self, completion_ids: IntArray, text: str) -> None:
@@ -229,6 +243,10 @@ class Conversation:
             elif turn.action is not None:
                 written, text = self.agent.written(turn.action)
                 self.reply(np.asarray(written, np.int32), text)
+
+    def _render(self, messages: list[Message]) -> None:
+        self.images = tuple(self.agent.seen(messages))
+        self._ids = self.agent.encode(self.agent.render(messages), self.images)
 
     def _visible(self) -> list[Message]:
         config = self.agent.config

@@ -24,6 +24,7 @@ class Request:
     stop: tuple[str, ...] = ()
     key: tuple[Any, ...] = ()
     begun: int = 0
+    images: tuple[str, ...] = ()  # what the prompt's placeholders stand for, as :class:`agentrl.types.Turn` has it
 
 
 @dataclass(slots=True)

@@ -108,9 +108,12 @@ def load_policy(
 
 
 def load_model(where: Path | str) -> tuple[Any, Any]:
-    """A float32 model (on a GPU where there is one) and its tokenizer, from a folder, a GGUF file or the hub."""
+    """A float32 model (on a GPU where there is one) and its tokenizer, from a folder, a GGUF file or the hub.
+
+    A vision-language model has ``eyes``, and its tokenizer is a :class:`agentrl.policies.vision.SeeingTokenizer`.
+    """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
     from transformers.utils import logging
 
     from agentrl.policies.linear import speed_up
@@ -122,8 +125,17 @@ def load_model(where: Path | str) -> tuple[Any, Any]:
         file, where = (found[0].name, found[0].parent) if found else (None, where)
     options: dict[str, Any] = {"gguf_file": file} if file else {}
     try:
-        model = AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options)
+        sees = not file and hasattr(AutoConfig.from_pretrained(where), "vision_config")
+        kind = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+        model = kind.from_pretrained(where, dtype=torch.float32, **options)
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        if sees:
+            from agentrl.policies.vision import load_seeing
+
+            tokenizer = load_seeing(where, tokenizer, model.config)
+            model.eyes = tokenizer.vision
+    except UserError:
+        raise
     except Exception as error:  # transformers raises whatever its readers raise
         line = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(f"policy {where} cannot be loaded: {line}") from error

@@ -22,6 +22,7 @@ from agentrl.policies.kv import SlotCache, affordable
 from agentrl.policies.padding import FORWARD, batches
 from agentrl.policies.prefixes import generations
 from agentrl.policies.sampling import sample
+from agentrl.policies.vision import Picture, Vision, keyed, looked, patches, places, within
 
 BLOCK = 32  # key lengths are rounded up to this, so that memory is reused
 MAX_WAIT = 16  # decode steps after which waiting requests are let in however few they are
@@ -32,6 +33,8 @@ class _Row:
     request: Request
     future: asyncio.Future[Completion]
     draws: np.ndarray
+    pictures: Sequence[Picture] = ()
+    places: np.ndarray | None = None  # [3, P] positions of the prompt, where it shows pictures
     slot: int = -1
     done: int = 0  # prompt tokens whose keys the slot holds
     ids: list[int] = field(default_factory=list)
@@ -45,6 +48,21 @@ class _Row:
         """What the next token follows: the prompt, and what was sampled before the weights changed."""
         prompt = self.request.prompt_ids
         return np.concatenate([prompt, np.asarray(self.ids, np.int32)]) if self.ids else prompt
+
+    def positions(self, start: int, width: int) -> np.ndarray:
+        """[3, width] positions as the model counts them."""
+        index = start + np.arange(width)
+        if self.places is None:
+            return np.broadcast_to(index, (3, width))
+        last = self.places.shape[1] - 1
+        return self.places[:, np.minimum(index, last)] + np.maximum(index - last, 0)
+
+    def shown(self, start: int, stop: int) -> list[Picture]:
+        """Pictures whose placeholders stand in this stretch of the context."""
+        if not self.pictures:
+            return []
+        done = within(self.context[:start], self.pictures)
+        return within(self.context[:stop], self.pictures)[len(done) :]
 
 
 class TransformersPolicy:
@@ -63,6 +81,7 @@ class TransformersPolicy:
         self.window = min(window or limit, limit)
         parameter = next(model.parameters())
         self.device, self._dtype = parameter.device, parameter.dtype
+        self._eyes: Vision | None = getattr(model, "eyes", None)
         self.version = 0
         self.counters = Counters()
         self.slots = min(slots, affordable(config, self.window, self._dtype, self.device))
@@ -95,11 +114,23 @@ class TransformersPolicy:
         loop = asyncio.get_running_loop()
         budget = min(request.max_tokens, self.window - len(request.prompt_ids))
         draws = np.random.Generator(np.random.Philox(key=request.seed % (1 << 63))).random(budget)
-        row = _Row(request, loop.create_future(), draws)
+        row = _Row(request, loop.create_future(), draws, *self._seen(request))
         self._waiting.append(row)
         if self._pump_task is None or self._pump_task.done():
             self._pump_task = loop.create_task(self._pump())
         return await row.future
+
+    def _seen(self, request: Request) -> tuple[Sequence[Picture], np.ndarray | None]:
+        """What a prompt shows, and the positions of its tokens then."""
+        if not request.images:
+            return (), None
+        if self._eyes is None:
+            raise ValueError("this policy takes no images")
+        pictures = [self._eyes.picture(url) for url in request.images]
+        if len(within(request.prompt_ids, pictures)) < len(pictures):
+            raise ValueError(f"{len(pictures)} images, and not as many in the prompt")
+        ids = torch.from_numpy(request.prompt_ids.astype(np.int64))[None]
+        return pictures, places(self.model, ids, pictures)[:, 0].numpy()
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
         """Take new weights, also in mid-reply. Keys and values of the old ones are dropped; replies go on by the new.
@@ -245,7 +276,7 @@ class TransformersPolicy:
     # -- slots -------------------------------------------------------------------------------------------------------
 
     def _drop_cache(self) -> None:
-        self._held: np.ndarray = np.full((self.slots, self.window), -1, np.int32)  # ids whose keys a slot holds
+        self._held: np.ndarray = np.full((self.slots, self.window), -1, np.int64)  # ids whose keys a slot holds
         self._length = np.zeros(self.slots, np.int64)  # positions of a slot that hold keys
         self._used = np.zeros(self.slots, np.int64)  # when a slot was last used
         self._busy = np.zeros(self.slots, bool)
@@ -255,7 +286,7 @@ class TransformersPolicy:
             self._cache = SlotCache(self._layers, 0, 0)
 
     def _take_slot(self, row: _Row) -> None:
-        prompt = row.context
+        prompt = keyed(row.context, row.pictures)
         n = len(prompt) - 1  # the last token is always computed: its logits are needed
         same = self._held[:, :n] == prompt[:n]
         shared = np.where(same.all(1), n, np.argmin(same, 1)) if n else np.zeros(self.slots, np.int64)
@@ -285,7 +316,7 @@ class TransformersPolicy:
     def _release(self, row: _Row) -> None:
         ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids[:-1], np.int32)])
         self._earlier.keep(row.request, ids)
-        self._held[row.slot, : len(ids)] = ids
+        self._held[row.slot, : len(ids)] = keyed(ids, row.pictures)
         self._held[row.slot, len(ids) :] = -1
         self._length[row.slot] = len(ids)
         self._busy[row.slot] = False
@@ -318,12 +349,20 @@ class TransformersPolicy:
         visible = torch.arange(seen, device=self.device)[None, None, None, :] <= pos[:, None, :, None]
         mask = torch.zeros(visible.shape, dtype=self._dtype, device=self.device)  # additive: eager takes it too
         mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
+        order = np.argsort(index)  # pictures stand in the order of the batch's rows
+        shown = [p for i in order for p in rows[i].shown(starts[i], starts[i] + len(blocks[i]))]
+        if any(row.pictures for row in rows):
+            counted = np.broadcast_to(positions, (3, *positions.shape)).copy()
+            for i, row, start in zip(index, rows, starts, strict=True):
+                counted[:, i] = row.positions(start, width)
+            pos = torch.from_numpy(counted).to(self.device)
         hidden = self.model.base_model(
             input_ids=torch.from_numpy(ids).to(self.device),
             position_ids=pos.clamp(max=self._positions - 1),  # padding may lie beyond
             attention_mask=mask,
             past_key_values=self._cache,
             use_cache=True,
+            **patches(shown, self.device),
         )[0]
         self._length[slots] = np.asarray(starts) + widths
         self.counters.forwards += 1
@@ -346,10 +385,10 @@ class TransformersPolicy:
         out = []
         for row in rows:
             ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids, np.int32)]).astype(np.int64)
-            logits = self.model(
-                input_ids=torch.from_numpy(ids)[None].to(self.device), use_cache=False, logits_to_keep=1
-            )
-            out.append(logits.logits[0, -1].float())
+            given = torch.from_numpy(ids)[None].to(self.device)
+            seen = looked(self.model, given, [row.request.images]) if row.pictures else {}
+            hidden = self.model.base_model(input_ids=given, use_cache=False, **seen)[0]
+            out.append(head_logits(self.model, hidden[0, -1:])[0].float())
             self.counters.computed_positions += len(ids)
             self.counters.used_positions += len(ids)
         self.counters.forwards += len(rows)
@@ -371,7 +410,11 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
     logits = logits / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
     logits = logits * (getattr(config, "logit_scale", None) or 1.0)  # Cohere
     cap = getattr(config, "final_logit_softcapping", None)  # Gemma
-    return logits if not cap else cap * torch.tanh(logits / cap)
+    logits = logits if not cap else cap * torch.tanh(logits / cap)
+    placeholders = [getattr(model.config, f"{kind}_token_id", None) for kind in ("image", "video")]
+    if hidden_ids := [i for i in placeholders if i is not None]:  # they stand for what was shown, and are never said
+        logits[..., hidden_ids] = torch.finfo(logits.dtype).min
+    return logits
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -188,6 +188,7 @@ class Episode:
         assert isinstance(agent, ChatAgent)
         assert isinstance(policy, Policy)
         turn.prompt_ids = chat.prompt(shown)
+        turn.images = chat.images
         begun = len(turn.completion_ids)
         if len(turn.prompt_ids) + begun >= policy.window:
             raise Stop(StopReason.WINDOW)
@@ -200,6 +201,7 @@ class Episode:
             stop=agent.stop,
             key=(*self.job.key, index),
             begun=begun,
+            images=turn.images,
         )
         asked = time.perf_counter()
         with blaming(StopReason.POLICY_ERROR, "policy"):

@@ -1,0 +1,192 @@
+"""Pictures for vision-language models: what a data URL becomes in prompt ids and in the model's input.
+
+A picture stands in a prompt as a run of placeholder ids, as many as the model makes of it; those are the ids that are
+stored and trained on. No policy samples a placeholder (:func:`agentrl.policies.transformers.head_logits`) and none is
+read from text, so the k-th picture of a prompt always owns the next ``tokens`` placeholders. For models that take
+pictures as Qwen-VL does: patches of all of them in one row, and a grid each.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from agentrl.errors import UserError
+from agentrl.types import Content, IntArray
+
+TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+REMEMBERED = 256  # pictures whose patches are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture as a model sees it. ``key`` is below -1 and differs between pictures that do."""
+
+    url: str
+    key: int
+    tokens: int  # placeholders in a prompt
+    eyes: Vision
+
+    @property
+    def patches(self) -> dict[str, torch.Tensor]:
+        """``pixel_values`` [patches, values] and ``image_grid_thw`` [1, 3]."""
+        return self.eyes.look(self.url)
+
+
+class Vision:
+    """A model's image processor. ``picture`` is cheap for what was seen before."""
+
+    def __init__(self, processor: Any, tokenizer: Any, config: Any) -> None:
+        self.processor = processor
+        self.token_id = int(config.image_token_id)
+        self.token: str = tokenizer.convert_ids_to_tokens(self.token_id)
+        ends = [getattr(config, f"vision_{name}_token_id", None) for name in ("start", "end")]
+        start, end = ("" if i is None else tokenizer.convert_ids_to_tokens(i) for i in ends)
+        self.markup = f"{start}{self.token}{end}"
+        self._known: dict[str, Picture] = {}
+        self._patches: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
+
+    def __deepcopy__(self, memo: Any) -> Vision:
+        return self  # nothing in it changes what it answers
+
+    def picture(self, url: str) -> Picture:
+        """Raises ValueError for what is no picture."""
+        if url not in self._known:
+            grid = self.look(url)["image_grid_thw"]
+            tokens = int(grid.prod()) // int(self.processor.merge_size) ** 2
+            digest = hashlib.sha256(url.encode()).digest()
+            self._known[url] = Picture(url, -2 - int.from_bytes(digest[:7], "big"), tokens, self)
+        return self._known[url]
+
+    def look(self, url: str) -> dict[str, torch.Tensor]:
+        if url in self._patches:
+            self._patches.move_to_end(url)
+        else:
+            found = self.processor(_decoded(url), return_tensors="pt")
+            self._patches[url] = {name: found[name] for name in ("pixel_values", "image_grid_thw")}
+            if len(self._patches) > REMEMBERED:
+                self._patches.popitem(last=False)
+        return self._patches[url]
+
+    def text(self, content: Content) -> str:
+        """What a message says, with one placeholder a picture. A placeholder that is written out is left out."""
+        if isinstance(content, str):
+            return content.replace(self.token, "")
+        return "".join(self.markup if "image" in part else self.text(part["text"]) for part in content)
+
+    def expanded(self, ids: Sequence[int], urls: Sequence[str]) -> list[int]:
+        """``ids`` with each placeholder repeated as often as its picture wants."""
+        pictures = iter([self.picture(url) for url in urls])
+        found: list[int] = []
+        for i in ids:
+            found += [i] if i != self.token_id else [i] * next(pictures).tokens
+        return found
+
+
+class SeeingTokenizer:
+    """A tokenizer with the image processor that belongs to it; in everything else the tokenizer itself."""
+
+    def __init__(self, tokenizer: Any, vision: Vision) -> None:
+        self.tokenizer, self.vision = tokenizer, vision
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["tokenizer"], name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.tokenizer(*args, **kwargs)
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        self.tokenizer.save_pretrained(folder)
+        self.vision.processor.save_pretrained(folder)
+
+
+def vision_of(tokenizer: Any) -> Vision | None:
+    """The eyes of a policy, if it has any."""
+    return tokenizer.vision if isinstance(tokenizer, SeeingTokenizer) else None
+
+
+def keyed(ids: IntArray, pictures: Sequence[Picture]) -> npt.NDArray[np.int64]:
+    """``ids`` [L] where a picture's placeholders are its key, so that equal keys mean that the same was seen.
+
+    Ids that end before a picture does, or begin after it, are not taken.
+    """
+    keys = ids.astype(np.int64)
+    if pictures:
+        where = np.flatnonzero(ids == pictures[0].eyes.token_id)
+        owners = np.repeat([p.key for p in pictures], [p.tokens for p in pictures])
+        keys[where] = owners[: len(where)]
+    return keys
+
+
+def within(ids: npt.NDArray[Any], pictures: Sequence[Picture]) -> list[Picture]:
+    """Those whose placeholders stand in ``ids``. Raises ValueError where others do, or half of one."""
+    count = int((ids == pictures[0].eyes.token_id).sum()) if pictures else 0
+    totals = np.cumsum([0, *(picture.tokens for picture in pictures)])
+    n = int(np.searchsorted(totals, count))
+    if n == len(totals) or totals[n] != count:
+        raise ValueError(f"{count} image placeholders for {len(pictures)} pictures of {int(totals[-1])}")
+    return list(pictures[:n])
+
+
+def places(model: Any, ids: torch.Tensor, pictures: Sequence[Picture]) -> torch.Tensor:
+    """Positions [3, B, L] of right-padded rows (time, height, width); ``pictures`` stand in the order of the rows."""
+    grids = torch.cat([p.patches["image_grid_thw"] for p in pictures]).to(ids.device) if pictures else None
+    kinds = (ids == model.config.image_token_id).int()
+    positions: torch.Tensor = model.base_model.get_rope_index(
+        input_ids=ids, mm_token_type_ids=kinds, image_grid_thw=grids
+    )[0]
+    return positions
+
+
+def patches(pictures: Sequence[Picture], device: torch.device) -> dict[str, torch.Tensor]:
+    """What a model is given of pictures, in the order of their placeholders."""
+    found = [picture.patches for picture in pictures]
+    return {name: torch.cat([one[name] for one in found]).to(device) for name in (found[0] if found else ())}
+
+
+def looked(model: Any, ids: torch.Tensor, images: Sequence[Sequence[str]]) -> dict[str, torch.Tensor]:
+    """What a model is given beside right-padded rows [B, L] of ids with each row's images.
+
+    Raises UserError where the model takes none.
+    """
+    eyes: Vision | None = getattr(model, "eyes", None)
+    if eyes is None:
+        raise UserError("these turns were sampled after images, and this model takes none")
+    rows = zip(ids.cpu().numpy(), images, strict=True)
+    pictures = [picture for row, urls in rows for picture in within(row, [eyes.picture(url) for url in urls])]
+    return {"position_ids": places(model, ids, pictures), **patches(pictures, ids.device)}
+
+
+def load_seeing(where: Path | str, tokenizer: Any, config: Any) -> SeeingTokenizer:
+    """Raises UserError for kinds of models whose pictures are not read here, or without Pillow."""
+    from transformers import AutoImageProcessor
+
+    if config.model_type not in TYPES:
+        raise UserError(f"{where} is a {config.model_type}; pictures are read by {', '.join(TYPES)}")
+    try:
+        import PIL  # noqa: F401
+    except ImportError:
+        raise UserError("pictures need Pillow: pip install 'agentrl-toolkit[vision]'") from None
+    return SeeingTokenizer(tokenizer, Vision(AutoImageProcessor.from_pretrained(where), tokenizer, config))
+
+
+def _decoded(url: str) -> Any:
+    from PIL import Image
+
+    try:
+        return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2], validate=True))).convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"an image that cannot be read: {error}") from None

@@ -1,0 +1,61 @@
+"""Small vision-language policies with random weights, made on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken
+from transformers import AutoModelForImageTextToText, Qwen2_5_VLConfig, Qwen2VLConfig, Qwen3VLConfig
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from agentrl.trainers.models import train_tokenizer
+
+MARKS = {"vision_start": "<|vision_start|>", "vision_end": "<|vision_end|>", "image": "<|image_pad|>"}
+SEEING: dict[str, tuple[type, dict[str, Any]]] = {
+    "qwen2_vl": (Qwen2VLConfig, {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}),
+    "qwen2_5_vl": (
+        Qwen2_5_VLConfig,
+        {"hidden_size": 32, "out_hidden_size": 64, "intermediate_size": 48, "window_size": 16}
+        | {"fullatt_block_indexes": [1]},
+    ),
+    "qwen3_vl": (
+        Qwen3VLConfig,
+        {"hidden_size": 32, "out_hidden_size": 64, "intermediate_size": 48, "deepstack_visual_indexes": [0]}
+        | {"num_position_embeddings": 64},
+    ),
+}
+
+
+def small(folder: Path, kind: str = "qwen2_vl", seed: int = 0) -> Path:
+    """A policy folder of about 0.15M parameters; an image of 16 x 16 becomes four tokens."""
+    words = "Say what colour the square has: red, green or blue.\ncolour? red green blue the end <action></action>"
+    tokenizer = train_tokenizer([words] * 4, 384)
+    tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in [*MARKS.values(), "<|video_pad|>"]])
+    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(mark) for name, mark in MARKS.items()}
+    text = {
+        "vocab_size": -(-len(tokenizer) // 64) * 64,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 256,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0},
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "initializer_range": 0.08,
+    }
+    made, vision = SEEING[kind]
+    vision = {"depth": 2, "num_heads": 2, "patch_size": 4, "initializer_range": 0.08} | vision
+    ids["video_token_id"] = tokenizer.convert_tokens_to_ids("<|video_pad|>")
+    torch.manual_seed(seed)
+    config = made(text_config=text, vision_config=vision, tie_word_embeddings=True, **ids)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(patch_size=4, min_pixels=64, max_pixels=4096).save_pretrained(folder)
+    return folder
