@@ -121,15 +121,17 @@ class ChatAgent:
         """The images of an observation that the policy takes."""
         return [] if self.vision is None else images_of(observation)
 
-    def encode(self, text: str, images: Sequence[str] = ()) -> list[int]:
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def expanded(self, ids: list[int], images: Sequence[str]) -> list[int]:
+        """Ids with as many placeholders an image as the model makes of it."""
         return self.vision.expanded(ids, images) if self.vision is not None and images else ids
 
     def suffix(self, ended: bool, messages: list[Message]) -> list[int]:
         """Ids of what comes after a reply: the end of the reply (unless sampled), new messages, generation prompt."""
         ids = self._suffix(ended, tuple((m["role"], self.read(m["content"]), m.get("name")) for m in messages))
-        images = self.seen(messages)
-        return self.vision.expanded(ids, images) if self.vision is not None and images else ids
+        return self.expanded(ids, self.seen(messages))
 
     def _system(self, instructions: str) -> str:
         if self.config.system is not None:
@@ -246,7 +248,7 @@ class Conversation:
 
     def _render(self, messages: list[Message]) -> None:
         self.images = tuple(self.agent.seen(messages))
-        self._ids = self.agent.encode(self.agent.render(messages), self.images)
+        self._ids = self.agent.expanded(self.agent.encode(self.agent.render(messages)), self.images)
 
     def _visible(self) -> list[Message]:
         config = self.agent.config

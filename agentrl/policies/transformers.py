@@ -55,7 +55,8 @@ class _Row:
         if self.places is None:
             return np.broadcast_to(index, (3, width))
         last = self.places.shape[1] - 1
-        return self.places[:, np.minimum(index, last)] + np.maximum(index - last, 0)
+        found: np.ndarray = self.places[:, np.minimum(index, last)] + np.maximum(index - last, 0)
+        return found
 
     def shown(self, start: int, stop: int) -> list[Picture]:
         """Pictures whose placeholders stand in this stretch of the context."""

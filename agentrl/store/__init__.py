@@ -3,14 +3,14 @@
 A file appears under its name only when it is complete and on the disk, so that a kill loses at most the iteration in
 progress. Token ids, logprobs and times come back exactly. A prompt is stored as the number of leading ids that it
 shares with the turn before (its prompt and completion) and the ids that are new, so that size grows with what was
-said and not with its square. Observations, actions and other free-form values are JSON text. The flat columns (task,
+said and not with its square. Observations, actions and other free-form values are JSON text, and images are files
+beside the table, see :mod:`agentrl.store.images`. The flat columns (task,
 env, success, reward, n_turns, stop_reason, trusted, group, iteration ...) are for people:
 ``pandas.read_parquet(folder)``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from agentrl.errors import UserError
 from agentrl.store.decode import decode
 from agentrl.store.encode import encode
+from agentrl.store.files import write_whole
+from agentrl.store.images import Images
 from agentrl.store.migrate import migrated
 from agentrl.store.schema import FORMAT, SCHEMA
 from agentrl.types import Group
@@ -37,7 +39,9 @@ def write(folder: str | Path, name: str, groups: Iterable[Group], *, iteration: 
     groups = list(groups)
     if len({group.id for group in groups}) != len(groups):
         raise ValueError(f"two groups of {name} have the same id")
-    table = encode(groups, iteration)
+    images = Images(Path(folder))
+    table = encode(groups, iteration, images)
+    images.write()
     return write_table(Path(folder) / f"{name}.parquet", table)
 
 
@@ -51,29 +55,12 @@ def read(path: str | Path) -> list[Group]:
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files:
         raise UserError(f"no trajectories (*.parquet) in {path}")
-    return [group for file in files for group in decode(_load(file))]
+    return [group for file in files for group in decode(_load(file), Images(file.parent))]
 
 
 def write_table(path: Path, table: Any) -> Path:
     """Write a ``pyarrow.Table`` as Parquet: the file appears, or replaces another, when it is complete and synced."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            pq.write_table(table, file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the new name itself
-        finally:
-            os.close(folder)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path.parent, {path.name: lambda file: pq.write_table(table, file, compression="zstd")})
     return path
 
 

@@ -10,22 +10,26 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from agentrl.store.images import Images
 from agentrl.store.migrate import kind_of
 from agentrl.store.schema import ARRAYS, CALL, FORMAT, SCHEMA, TRAJECTORY, TURN
 from agentrl.types import Action, Group, Task, ToolRecord, Trajectory, Turn
 
 
-def encode(groups: Sequence[Group], iteration: int | None) -> Any:
-    """The ``pyarrow.Table`` of groups; group ids and tasks, empty groups too, are in its metadata."""
+def encode(groups: Sequence[Group], iteration: int | None, images: Images) -> Any:
+    """The ``pyarrow.Table`` of groups; group ids and tasks, empty groups too, are in its metadata.
+
+    ``images`` takes what was shown, still to be written.
+    """
     pairs = [(group, trajectory) for group in groups for trajectory in group]
-    rows = [_row(group, trajectory, iteration) for group, trajectory in pairs]
+    rows = [_row(group, trajectory, iteration, images) for group, trajectory in pairs]
     columns = [pa.array([row[key] for row in rows], kind) for key, kind in TRAJECTORY.items()]
-    table = pa.Table.from_arrays([*columns, _turns([t for _, t in pairs])], schema=SCHEMA)
+    table = pa.Table.from_arrays([*columns, _turns([t for _, t in pairs], images)], schema=SCHEMA)
     tasks = [[group.id, *_task_columns(group.task)] for group in groups]
     return table.replace_schema_metadata({"agentrl.format": FORMAT, "agentrl.groups": json.dumps(tasks)})
 
 
-def _row(group: Group, trajectory: Trajectory, iteration: int | None) -> dict[str, Any]:
+def _row(group: Group, trajectory: Trajectory, iteration: int | None, images: Images) -> dict[str, Any]:
     env, task_id, kwargs = _task_columns(trajectory.task)
     return {
         "id": trajectory.id,
@@ -47,15 +51,15 @@ def _row(group: Group, trajectory: Trajectory, iteration: int | None) -> dict[st
         "parent": trajectory.parent,
         "branch_turn": trajectory.branch_turn,
         "branch_token": trajectory.branch_token,
-        "info": _json(trajectory.info),
+        "info": images.names_in(_json(trajectory.info)),
     }
 
 
-def _turns(trajectories: Sequence[Trajectory]) -> Any:
+def _turns(trajectories: Sequence[Trajectory], images: Images) -> Any:
     turns = [turn for trajectory in trajectories for turn in trajectory.turns]
     shared = [k for trajectory in trajectories for k in _shared(trajectory.turns)]
     plain = {
-        "observation": [_json(turn.observation) for turn in turns],
+        "observation": [images.names_in(_json(turn.observation)) for turn in turns],
         "prompt_shared": shared,
         "text": [_utf8(turn.text) for turn in turns],
         "action": [_action_json(turn.action) for turn in turns],
@@ -64,7 +68,8 @@ def _turns(trajectories: Sequence[Trajectory]) -> Any:
         "tool_calls": [[_call(record) for record in turn.tool_calls] for turn in turns],
         "versions": [[{"token": first, "version": v} for first, v in turn.versions] for turn in turns],
         "seconds": [list(turn.seconds.items()) for turn in turns],
-        "info": [_json(turn.info) for turn in turns],
+        "images": [[images.name(url) for url in turn.images] for turn in turns],
+        "info": [images.names_in(_json(turn.info)) for turn in turns],
     }
     arrays = {name: [getattr(turn, name) for turn in turns] for name in ARRAYS if name != "prompt_new"}
     arrays["prompt_new"] = [turn.prompt_ids[k:] for turn, k in zip(turns, shared, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-FORMAT = b"2"  # what is written; migrate.py reads the earlier ones
+FORMAT = b"3"  # what is written; migrate.py reads the earlier ones
 
 CALL = pa.struct(
     {
@@ -37,6 +37,7 @@ TURN = {
     "agent": pa.string(),
     "policy": pa.string(),
     "trainable": pa.bool_(),
+    "images": pa.list_(pa.string()),
     "info": pa.string(),
 }
 TRAJECTORY = {
