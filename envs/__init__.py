@@ -85,6 +85,12 @@ register(
     max_turns=15,
     extra="web",
 )
+register(
+    "agentrl/Desktop-v0",
+    entry_point="agentrl.envs.desktop.env:Desktop",
+    splits="agentrl.envs.desktop.tasks:splits",
+    max_turns=20,
+)
 for _page in TASKS:
     register(
         f"agentrl/MiniWoB-{_page}-v0",

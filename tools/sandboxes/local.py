@@ -67,7 +67,7 @@ class Local:
         return session
 
     def _launch(self, limits: Limits) -> _Process:
-        return _spawner(os.getpid()).submit(self._spawn, limits).result()
+        return spawner(os.getpid()).submit(self._spawn, limits).result()
 
     def _spawn(self, limits: Limits) -> _Process:
         own_user = os.geteuid() == 0 and not self.unconfined and "user" in self.layers
@@ -161,7 +161,7 @@ def own_user_id() -> int:
 
 
 @functools.cache
-def _spawner(_pid: int) -> ThreadPoolExecutor:
+def spawner(_pid: int) -> ThreadPoolExecutor:
     """One thread that starts all: the kernel takes the end of the starting thread for the end of the parent."""
     return ThreadPoolExecutor(1, "agentrl-sandbox")
 
