@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from agentrl.envs.desktop.expert import next_call
+from agentrl.envs.desktop.expert import displayed, next_call
 from agentrl.envs.desktop.settings import FILES
 from agentrl.envs.desktop.tasks import goal_of
 from agentrl.envs.tool_env import ToolEnv
@@ -38,7 +38,7 @@ class Desktop(ToolEnv):
             return 0.0
         if goal.has and not any(e.name == goal.has for e in view.elements):
             return 0.0
-        if goal.shown and not any(e.role == "textbox" and e.value == goal.shown for e in view.elements):
+        if goal.shown and displayed(view) != goal.shown:
             return 0.0
         return float(self.display.files() == goal.after)
 

@@ -11,13 +11,15 @@ from agentrl.types import ToolCall
 
 def next_call(goal: Goal, view: View, files: dict[str, str | None], used: Sequence[ToolCall]) -> ToolCall:
     if goal.answer:
-        return _answer(goal, view, files)
+        return _find(goal, view, used)
     program = goal.programs[-1][0]
     if program == "galculator":
         return _calculate(goal, view, used)
     if files == goal.after:
         return ToolCall("done")
-    return _write(goal, view) if program == "mousepad" else _manage(goal, view, used)
+    if program == "mousepad":
+        return _write(goal, view)
+    return _carry(goal, view, used) if goal.keys[-1] == "Control+v" else _manage(goal, view)
 
 
 def _write(goal: Goal, view: View) -> ToolCall:
@@ -39,8 +41,7 @@ def _calculate(goal: Goal, view: View, used: Sequence[ToolCall]) -> ToolCall:
         mode = next((e for name, e in buttons.items() if name.startswith("Scientific")), buttons.get("View"))
         assert mode is not None
         return ToolCall("click", ref=mode.ref)
-    display = next(e for e in view.elements if e.role == "textbox")
-    if display.value == goal.shown:
+    if displayed(view) == goal.shown:
         return ToolCall("done")
     names = {e.ref: e.name for e in view.elements}
     pressed = [names.get(call.arguments.get("ref", 0), "?") for call in used if call.name == "click"]
@@ -50,12 +51,51 @@ def _calculate(goal: Goal, view: View, used: Sequence[ToolCall]) -> ToolCall:
     return ToolCall("click", ref=buttons["AC"].ref)
 
 
-def _manage(goal: Goal, view: View, used: Sequence[ToolCall]) -> ToolCall:
-    ...
+def _manage(goal: Goal, view: View) -> ToolCall:
+    """Select the thing, press the key that begins it, fill in the name; or take it to the folder."""
+    begin, *rest = goal.keys
+    dialog = next((title for title, _ in view.windows if not title.endswith("Thunar")), None)
+    if dialog is not None:
+        name = next((e for e in view.elements if e.role == "textbox" and e.window == dialog), None)
+        if name is not None and name.value != rest[0]:
+            return ToolCall("type", text=rest[0], ref=name.ref)
+        return ToolCall("press", key="Enter")
+    cells = {e.name: e for e in view.elements if e.role == "cell"}
+    if goal.subject and "selected" not in cells[goal.subject].states:
+        return ToolCall("click", ref=cells[goal.subject].ref)
+    return ToolCall("press", key=begin)
 
 
-def _answer(goal: Goal, view: View, files: dict[str, str | None]) -> ToolCall:
-    return ToolCall("done", answer=goal.answer)
+def _carry(goal: Goal, view: View, used: Sequence[ToolCall]) -> ToolCall:
+    """Select the thing, take it, open the folder, put it there."""
+    take, folder, put = goal.keys
+    if view.active.startswith(folder):
+        return ToolCall("press", key=put)
+    cells = {e.name: e for e in view.elements if e.role == "cell"}
+    if "selected" not in cells[goal.subject].states:
+        return ToolCall("click", ref=cells[goal.subject].ref)
+    if not used or used[-1] != ToolCall("press", key=take):
+        return ToolCall("press", key=take)
+    return ToolCall("double_click", ref=cells[folder].ref)
+
+
+def _find(goal: Goal, view: View, used: Sequence[ToolCall]) -> ToolCall:
+    """Open one folder after the other until the file is seen."""
+    title = view.active.removesuffix(" - Thunar")
+    cells = {e.name: e for e in view.elements if e.role == "cell"}
+    if title != "user" and goal.subject in cells:
+        return ToolCall("done", answer=title)
+    if title != "user":
+        return ToolCall("press", key="Alt+ArrowUp")
+    tried = {call.arguments["ref"] for call in used if call.name == "double_click"}
+    folder = next(cells[name] for name in sorted(goal.keys) if cells[name].ref not in tried)
+    return ToolCall("double_click", ref=folder.ref)
+
+
+def displayed(view: View) -> str | None:
+    """What the calculator shows; in scientific mode more lines follow."""
+    shown = (e.value for e in view.elements if e.role == "textbox" and e.window == "galculator")
+    return next((value.split("\n")[0].strip() for value in shown if value), None)
 
 
 def _of_window(view: View, role: str, title: str) -> Element:

@@ -22,7 +22,7 @@ Files = dict[str, str]
 class Goal:
     """``shown``: what the calculator must show; ``has``: a button that must be there; ``answer``: what done is given.
 
-    ``keys`` are what the expert presses on the calculator, or does to ``subject`` in the file manager.
+    ``subject`` is the file it is about; ``keys`` what the expert presses, and the names that it fills in or opens.
     """
 
     text: str
@@ -169,20 +169,20 @@ def _files_rename(rng: random.Random) -> Goal:
     home, (old, *_), _ = _home(rng)
     new = rng.choice([f for f in words.FILES if f not in home])
     after = _without(home, old) | {new: home[old]}
-    return _manage(f"Rename {old} to {new}.", home, after, old, "F2", new, "Enter")
+    return _manage(f"Rename {old} to {new}.", home, after, old, "F2", new)
 
 
 @_template("files-folder")
 def _files_folder(rng: random.Random) -> Goal:
     home, _, _ = _home(rng)
     new = rng.choice([f for f in words.FOLDERS if f"{f}/" not in home])
-    return _manage(f"Make a folder named {new}.", home, home | {f"{new}/": ""}, "", "Control+Shift+n", new, "Enter")
+    return _manage(f"Make a folder named {new}.", home, home | {f"{new}/": ""}, "", "Control+Shift+n", new)
 
 
 @_template("files-delete")
 def _files_delete(rng: random.Random) -> Goal:
     home, (gone, *_), _ = _home(rng)
-    return _manage(f"Delete {gone}.", home, _without(home, gone), gone, "Shift+Delete", "Enter")
+    return _manage(f"Delete {gone}.", home, _without(home, gone), gone, "Shift+Delete")
 
 
 @_template("files-move")
@@ -206,7 +206,7 @@ def _files_find(rng: random.Random) -> Goal:
     folder = rng.choice(folders)
     home |= {f"{folder}/{new}": words.thing(rng)}
     asked = f"{new} is in one of the folders. Answer with that folder's name."
-    return _manage(asked, home, home, folder, "Enter", answer=folder)
+    return _manage(asked, home, home, new, *folders, answer=folder)
 
 
 # ---- two programs

@@ -95,7 +95,7 @@ class Desktop(Toolset):
     @tool
     def type(self, text: Annotated[str, Field(max_length=_LONGEST)], ref: Ref | None = None) -> Content:
         """Type where the keyboard is, or in place of an element's text."""
-        return self._act("type", text=text, at=ref, submit=False)
+        return self._act("type", text=text, at=ref)
 
     @tool
     def press(self, key: Annotated[str, Field(max_length=40)]) -> Content:

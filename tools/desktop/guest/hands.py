@@ -45,6 +45,19 @@ class Hands:
             xtest.fake_input(self._display, X.ButtonRelease, BUTTONS[name])
         self._display.sync()
 
+    def title_at(self, x: int, y: int) -> str | None:
+        """The title of the window at a point; None for a menu, or where there is none."""
+        window, name = self._root, self._display.intern_atom("_NET_WM_NAME")
+        for _ in range(4):  # the window manager's frame, and in it the program's window
+            child = window.translate_coords(self._root, x, y).child
+            if not child:
+                return None
+            window = child
+            if (title := window.get_full_property(name, X.AnyPropertyType)) is not None:
+                override = window.get_attributes().override_redirect
+                return None if override else bytes(title.value).decode(errors="replace")
+        return None
+
     def drag(self, begin: tuple[int, int], end: tuple[int, int]) -> None:
         self.move(*begin)
         xtest.fake_input(self._display, X.ButtonPress, 1)
@@ -62,6 +75,9 @@ class Hands:
             codes.insert(-1, self._key("Shift")[0])
         for code in codes:
             xtest.fake_input(self._display, X.KeyPress, code)
+        if "Alt" in held:  # the window manager takes the keyboard, and acts when the key is let go
+            self._display.sync()
+            self._settle()
         for code in reversed(codes):
             xtest.fake_input(self._display, X.KeyRelease, code)
         self._display.sync()

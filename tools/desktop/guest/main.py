@@ -103,7 +103,7 @@ class Desk:
         self._hands.button(button, times)
         return None
 
-    def _type(self, text: str, at: int | None, submit: bool) -> str | None:
+    def _type(self, text: str, at: int | None = None) -> str | None:
         if at is not None:
             wrong = self._click(at)
             if wrong:
@@ -113,13 +113,11 @@ class Desk:
             if not text:
                 self._hands.press("Delete")
         self._hands.write(text)
-        if submit:
-            self._rest()
-            self._hands.press("Enter")
         return None
 
     def _press(self, key: str) -> None:
         self._hands.press(key)
+        self._rest(programs.DELAYED)
 
     def _scroll(self, at: int | list[int], down: bool) -> str | None:
         return self._click(at, "down" if down else "up", 5)
@@ -133,10 +131,16 @@ class Desk:
         box = self._tree.box(at)
         if box is None:
             return f"there is no element {at} here"
-        return box[0] + box[2] // 2, box[1] + box[3] // 2
+        x, y = box[0] + box[2] // 2, box[1] + box[3] // 2
+        if not (0 <= x < programs.SIZE[0] and 0 <= y < programs.SIZE[1]):
+            return f"element {at} is outside the screen"
+        above = self._hands.title_at(x, y)
+        if above not in (None, self._tree.titles[at]):
+            return f"element {at} is covered by the window {above!r}"
+        return x, y
 
-    def _rest(self, seconds: float = 5.0) -> bool:
-        return self._programs.rest(seconds)
+    def _rest(self, quiet: float = programs.QUIET) -> bool:
+        return self._programs.rest(quiet)
 
 
 def _text(path: Path) -> str | None:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 SIZE = 800, 600
 HOME = Path("/home/user")
-# Equal looks in a row, and seconds between them, after which all are taken to be at rest.
-_LOOKS, _PAUSE = 6, 0.012
+QUIET = 0.07  # seconds without anything happening that count as rest
+DELAYED = 0.3  # where a key may press a button: GTK shows that for 250 ms before it acts
 
 _OPENBOX = """<openbox_config xmlns="http://openbox.org/3.4/rc">
 <placement><policy>Smart</policy><center>yes</center></placement>
 <theme><name>Clearlooks</name></theme>
 <desktops><number>1</number><popupTime>0</popupTime></desktops>
-<keyboard></keyboard>
+<keyboard><keybind key="A-Tab"><action name="NextWindow"><dialog>none</dialog></action></keybind></keyboard>
 <applications><application type="normal"><maximized>yes</maximized></application></applications>
 </openbox_config>"""
 _GTK = """[Settings]
@@ -91,19 +91,22 @@ class Programs:
         except ChildProcessError:
             pass
 
-    def rest(self, seconds: float) -> bool:
-        """Wait until every process waits and none has run since; False where that takes longer than ``seconds``."""
-        until = time.monotonic() + seconds
-        before, equal = None, 0
-        while time.monotonic() < until:
+    def rest(self, quiet: float = QUIET, seconds: float = 5.0) -> bool:
+        """Wait until all processes have waited for ``quiet`` seconds; False where that takes longer than ``seconds``.
+
+        Who waits and has not been woken since has done nothing, however busy the machine is.
+        """
+        now = time.monotonic()
+        end, since, before = now + seconds, now, None
+        while now < end:
             self.reap()
-            now = {pid: _state(pid) for pid in _all()}
-            calm = all(state is None or state[0] in "SZ" for state in now.values())
-            equal = equal + 1 if calm and now == before else 0
-            if equal >= _LOOKS:
+            states = {pid: _state(pid) for pid in _all()}
+            now = time.monotonic()
+            if states != before or any(state and state[0] != "S" for state in states.values()):
+                before, since = states, now
+            elif now - since >= quiet:
                 return True
-            before = now
-            time.sleep(_PAUSE)
+            time.sleep(0.01)
         return False
 
     def _begin(self, *command: str) -> None:

@@ -24,6 +24,8 @@ _STATES = {
     Atspi.StateType.EXPANDED: "expanded",
 }  # fmt: skip
 
+_CLOCKS = ("Modified", "Accessed", "Date Modified", "Date Accessed", "Date Created")
+
 
 class Tree:
     """Elements keep their number until :meth:`restart`."""
@@ -35,6 +37,7 @@ class Tree:
     def restart(self) -> None:
         self._numbers: dict[tuple[str, str], int] = {}
         self.found: dict[int, Any] = {}
+        self.titles: dict[int, str] = {}  # of the windows that elements are in
 
     def windows(self) -> int:
         return sum(len(list(_children(app))) for app in _children(Atspi.get_desktop(0)))
@@ -44,12 +47,15 @@ class Tree:
         _drain()
         Atspi.get_desktop(0).clear_cache()
         items: list[dict[str, Any]] = []
-        self.found = {}
+        self.found, self.titles = {}, {}
         for app in _children(Atspi.get_desktop(0)):
             for window in _children(app):
                 if _showing(window):
-                    items.append({"window": window.get_name() or "", "active": _is(window, Atspi.StateType.ACTIVE)})
-                    self._walk(window, items)
+                    inside: list[dict[str, Any]] = []
+                    self._walk(window, inside)
+                    title = window.get_name() or ""
+                    self.titles.update({item["ref"]: title for item in inside if "ref" in item})
+                    items += [{"window": title, "active": _is(window, Atspi.StateType.ACTIVE)}, *_timeless(inside)]
         return items
 
     def box(self, ref: int) -> list[int] | None:
@@ -67,7 +73,7 @@ class Tree:
             if not _showing(child):
                 continue
             role = child.get_role_name()
-            name = child.get_name() or ""
+            name = (child.get_name() or "").strip()
             if role in _ROLES:
                 box = _box(child)
                 if box is None or (role == "table cell" and not name):
@@ -79,14 +85,26 @@ class Tree:
                 if role in ("menu", "combo box", "page tab"):
                     self._walk(child, items)
             else:
-                text = name or (_text(child) if role in ("label", "static") else "")
-                if text and role in ("label", "static", "heading", "status bar", "info bar", "alert", "dialog"):
+                text = name or (_text(child) if role in ("label", "static") else "") or ""
+                if text.strip() and role in ("label", "static", "heading", "status bar", "info bar", "alert", "dialog"):
                     items.append({"text": text})
                 self._walk(child, items)
 
     def _number(self, node: Any) -> int:
         key = node.app.bus_name, node.path
         return self._numbers.setdefault(key, len(self._numbers) + 1)
+
+
+def _timeless(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the columns of a list that tell the time."""
+    clocks = [item["box"] for item in items if item.get("role") == "column" and item["name"] in _CLOCKS]
+
+    def tells(item: dict[str, Any]) -> bool:
+        return item.get("role") in ("column", "cell") and any(
+            box[0] <= item["box"][0] < box[0] + box[2] for box in clocks
+        )
+
+    return [item for item in items if not tells(item)]
 
 
 def _children(node: Any) -> Any:
