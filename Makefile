@@ -28,19 +28,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAIN
 VLLM_PIP := $(subst $(BIN),$(VLLM_VENV)/bin,$(PIP))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
 
-.PHONY: help train test test-all test-docker test-web test-code test-vllm docs lint wheel system clean
+.PHONY: help train test test-all test-docker test-web test-gui test-code test-vllm docs lint wheel system clean
 help:
 	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
-	@echo "targets: train test test-all test-docker test-web test-code test-vllm docs lint wheel system clean"
+	@echo "targets: train test test-all test-docker test-web test-gui test-code test-vllm docs lint wheel system clean"
 
 train: system $(VENV)/.train-installed
 	$(BIN)/agentrl train household $(ARGS)
 
 test: system $(VENV)/.test-installed
-	$(BIN)/pytest -m 'not docker and not web and not vllm and not docs' $(ARGS)
+	$(BIN)/pytest -m 'not docker and not web and not gui and not vllm and not docs' $(ARGS)
 
 # Parts that need more than pip (Docker, a browser, an inference engine) have targets of their own here.
-test-all: test test-docker test-web test-code test-vllm
+test-all: test test-docker test-web test-gui test-code test-vllm
 
 test-docker: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) docker.io'
@@ -49,6 +49,12 @@ test-docker: $(VENV)/.test-installed
 test-web: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) chromium fonts-dejavu-core'
 	$(BIN)/pytest -m web $(ARGS)
+
+GUI_PACKAGES := xvfb openbox dbus-daemon at-spi2-core gir1.2-atspi-2.0 python3-gi python3-xlib x11-xkb-utils \
+	fonts-dejavu-core mousepad galculator thunar
+test-gui: $(VENV)/.test-installed
+	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) $(GUI_PACKAGES)'
+	$(BIN)/pytest -m gui $(ARGS)
 
 # reasoning-gym needs a compiler: one of its dependencies comes as C.
 test-code: $(VENV)/.test-installed

@@ -37,3 +37,19 @@ def chromium() -> Any:
             raise
         pytest.skip(f"no browser here: {str(error).splitlines()[0]}")
     return shared()
+
+
+@pytest.fixture(scope="session")
+def gui() -> None:
+    """A machine on which desktops start. Elsewhere a test is skipped, or fails where AGENTRL_REQUIRE names gui."""
+    from agentrl.tools.desktop import Desktop
+
+    desktop = Desktop()
+    try:
+        desktop.open({}, [["galculator"]])
+    except Exception as error:
+        if "gui" in os.environ.get("AGENTRL_REQUIRE", "").split(","):
+            raise
+        pytest.skip(f"no desktop here: {str(error).splitlines()[0]}")
+    finally:
+        desktop.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 from agentrl.envs.desktop.expert import displayed, next_call
 from agentrl.envs.desktop.settings import FILES
-from agentrl.envs.desktop.tasks import goal_of
+from agentrl.envs.desktop.tasks import goal_of, splits
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.tools import tool
 from agentrl.tools.desktop import Desktop as Display
@@ -16,13 +16,17 @@ from agentrl.types import ToolCall
 
 
 class Desktop(ToolEnv):
-    """Do what is asked with the programs on the screen. Then call done, with the answer if there is a question."""
+    """Do what is asked with the programs on the screen. Then call done, with the answer if there is a question.
+
+    ``templates``: the kinds of tasks that the splits hold, as ``note-new+calc-sum``; all, if none is named.
+    """
 
     snapshot_level = "replay"
     points = True
     display = Display()
 
-    def __init__(self) -> None:
+    def __init__(self, templates: str = "") -> None:
+        splits(templates)
         self.task = ""
 
     def start(self, task: str, rng: random.Random) -> str:

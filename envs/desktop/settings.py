@@ -5,7 +5,8 @@ from __future__ import annotations
 _XFCONF = ".config/xfce4/xfconf/xfce-perchannel-xml"
 _THUNAR = {
     "last-view": ("string", "ThunarDetailsView"), "last-statusbar-visible": ("bool", "false"),
-    "last-side-pane": ("string", "THUNAR_SIDEPANE_TYPE_HIDDEN"), "misc-thumbnail-mode": ("string", "THUNAR_THUMBNAIL_MODE_NEVER"),
+    "last-side-pane": ("string", "THUNAR_SIDEPANE_TYPE_HIDDEN"),
+    "misc-thumbnail-mode": ("string", "THUNAR_THUMBNAIL_MODE_NEVER"),
     "last-details-view-visible-columns": ("string", "THUNAR_COLUMN_NAME,THUNAR_COLUMN_SIZE"),
     "last-details-view-zoom-level": ("string", "THUNAR_ZOOM_LEVEL_38_PERCENT"),
 }  # fmt: skip

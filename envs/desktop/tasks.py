@@ -219,10 +219,14 @@ def _calc_note(rng: random.Random) -> Goal:
     return Goal(text, (("galculator",), ("mousepad",)), {}, {name: str(a * b)}, subject=name)
 
 
-def splits() -> dict[str, list[str]]:
-    """Task ids: template and seed."""
+def splits(templates: str = "") -> dict[str, list[str]]:
+    """Task ids, template and seed, of all templates or of some (``note-new+calc-sum``). Raises UserError."""
+    chosen = templates.split("+") if templates else list(TEMPLATES)
+    for template in chosen:
+        if template not in TEMPLATES:
+            raise unknown("template of Desktop", template, TEMPLATES)
     return {
-        name: [f"{template}/{seed}" for seed in seeds for template in TEMPLATES]
+        name: [f"{template}/{seed}" for seed in seeds for template in chosen]
         for name, seeds in (("train", TRAIN), ("unseen", UNSEEN))
     }
 

@@ -140,7 +140,7 @@ class Desk:
         return x, y
 
     def _rest(self, quiet: float = programs.QUIET) -> bool:
-        return self._programs.rest(quiet)
+        return bool(self._programs.rest(quiet))
 
 
 def _text(path: Path) -> str | None:

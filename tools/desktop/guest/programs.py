@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 SIZE = 800, 600
@@ -77,10 +79,8 @@ class Programs:
         """End all that is not kept."""
         while others := set(_all()) - self._base:
             for pid in others:
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             self.reap()
             time.sleep(0.002)
 
@@ -114,7 +114,7 @@ class Programs:
             command, stdin=subprocess.DEVNULL, stdout=2, stderr=2, env=environment(), cwd=HOME, start_new_session=True
         )
 
-    def _until(self, ready, what: str) -> None:  # type: ignore[no-untyped-def]
+    def _until(self, ready: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + 60
         while not ready():
             if time.monotonic() > end:
