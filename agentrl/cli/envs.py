@@ -27,13 +27,18 @@ Name = Annotated[str, typer.Argument(metavar="ENV", help="[FILE.py:]ID[:SPLIT], 
 
 
 @app.command("list")
-def list_(plugin: Plugins = None, as_json: AsJson = False) -> None:
+def list_(
+    plugin: Plugins = None,
+    whole: Annotated[bool, typer.Option("--all", help="Every member of a family on a line of its own.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the environments: bundled, installed, and those of this project.
 
     agentrl envs list --plugin guess.py
     """
     _load(plugin)
-    rows = [_row(spec) for spec in registry.listed()]
+    specs = registry.listed()
+    rows = [_row(spec) for spec in specs] if whole or as_json else _folded(specs)
     if as_json:
         return typer.echo(json.dumps(rows, indent=2))
     table = Table("environment", "tasks", "turns", "from", box=None)
@@ -169,6 +174,25 @@ def _row(spec: registry.EnvSpec) -> dict[str, Any]:
         sizes = str(error)
     bundled = spec.target.startswith("agentrl.")
     return {"id": spec.id, "tasks": sizes, "max_turns": spec.max_turns, "source": "bundled" if bundled else spec.source}
+
+
+def _folded(specs: list[registry.EnvSpec]) -> list[dict[str, Any]]:
+    """Environments that differ in one argument, which their names tell, in one row: ``MiniWoB-<page>-v0 (130)``."""
+    families: dict[str, list[registry.EnvSpec]] = {}
+    for spec in specs:
+        families.setdefault(_family(spec), []).append(spec)
+    return [
+        _row(some[0]) | ({"id": f"{name} ({len(some)})"} if len(some) > 1 else {"id": some[0].id})
+        for name, some in families.items()
+    ]
+
+
+def _family(spec: registry.EnvSpec) -> str:
+    told = {key: value for key, value in spec.kwargs.items() if f"-{value}-v" in spec.id}
+    if len(told) != 1:
+        return spec.id
+    [(key, value)] = told.items()
+    return spec.id.replace(f"-{value}-v", f"-<{key}>-v")
 
 
 def _tasks(row: dict[str, Any]) -> str:

@@ -49,6 +49,18 @@ def test_list() -> None:
     assert rows["agentrl/Household-v0"]["source"] == "bundled"
 
 
+def test_list_folds_a_family_into_a_line() -> None:
+    shown = agentrl("envs", "list").stdout
+    assert "agentrl/MiniWoB-<page>-v0" in shown
+    assert "(130)" in shown
+    assert "click-tab-2-v0" not in shown
+    assert "agentrl/MiniWoB-click-tab-2-v0" in agentrl("envs", "list", "--all").stdout
+    assert "agentrl/MiniWoB-click-tab-2-v0" in agentrl("envs", "list", "--json").stdout
+    for page in "ab":
+        registry.register(f"Alone-{page}-v0", entry_point="x:Env", splits={"train": [1]}, max_turns=3)
+    assert "Alone-a-v0" in agentrl("envs", "list").stdout
+
+
 def test_list_keeps_what_cannot_be_imported() -> None:
     registry.register("Web-v0", entry_point="no_web:Env", splits="no_web:splits", max_turns=3, extra="web")
     rows = {row["id"]: row for row in json.loads(agentrl("envs", "list", "--json").stdout)}

@@ -113,6 +113,7 @@ class Desk:
             if not text:
                 self._hands.press("Delete")
         self._hands.write(text)
+        self._rest(programs.DELAYED)
         return None
 
     def _press(self, key: str) -> None:

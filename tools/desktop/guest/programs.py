@@ -12,8 +12,8 @@ from pathlib import Path
 
 SIZE = 800, 600
 HOME = Path("/home/user")
-QUIET = 0.07  # seconds without anything happening that count as rest
-DELAYED = 0.3  # where a key may press a button: GTK shows that for 250 ms before it acts
+QUIET = 0.1  # seconds without anything happening that count as rest
+DELAYED = 0.3  # after keys: GTK shows for 250 ms that a button is pressed before it acts, and completes names late
 
 _OPENBOX = """<openbox_config xmlns="http://openbox.org/3.4/rc">
 <placement><policy>Smart</policy><center>yes</center></placement>
