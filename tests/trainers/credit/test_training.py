@@ -1,12 +1,12 @@
 """Every bundled method through the real training loop: three iterations each, against plain GRPO's.
 
-Each runs on what it needs: branches, a value head, continuations. What is still missing here: tool calls, since the
-household has no tools, so prices on calls must change nothing.
+Each runs on what it needs: branches, a value head, continuations, a judge, tools (chores.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,40 +41,41 @@ OPTIONS: dict[str, dict[str, Any]] = {  # where the default would not be felt in
 }
 ESTIMATORS = sorted([*registry.BUILTIN["estimator"], *registry.ALIASES])
 MODULATORS = sorted(registry.BUILTIN["modulator"])
-TRANSFORMS = sorted(set(registry.BUILTIN["transform"]) - {"toolrl"})  # the household wants no certain calls
+TRANSFORMS = sorted(registry.BUILTIN["transform"])
 SAME_AS_GRPO = {
     "grpo",
-    "dcpo-sas",  # every task comes once
-    "xrpo-novelty",  # nobody succeeds
-    "brier",  # nobody states a confidence, and all fail alike
-    "potential-shaping",  # outcomes stay
-    "tree-soft",
-    "otc",  # no tool calls: nothing to price
-    "otc-cosine",
-    "tool-price",
-    "aspo",
+    "tree-soft",  # by definition: GRPO of whole trajectories, stems and branches alike
 }
-
-
 BRANCHES = ("rollout.brancher={arpo: {base: 1.0}}",)
 SUCCESS = ("limits.turns=16", "rollout.temperature=0.5")  # six turns at temperature 1 may see none
-JUDGE = Path(__file__).parent / "judge.py"
+HERE = Path(__file__).parent
+CHORES = (f"plugins=[{HERE / 'chores.py'}]", "env=Chores-v0", "limits.turns=16")  # tool calls, their scores, tasks again
 NEEDS: dict[str, tuple[str, ...]] = {
     "agentprm": ("agentprm={lr: 0.001}",),
-    "arena": (f"judge={JUDGE}:shorter",),
+    "arena": (f"judge={HERE / 'judge.py'}:shorter",),
+    "aspo": CHORES,
+    "brier": CHORES,
     "carr": SUCCESS,
+    "dcpo-sas": CHORES,
     "gae": ("value={lr: 0.01}",),
     "gae-token": ("value={lr: 0.01}",),
     "graphgpo": SUCCESS,
     "graphgpo-step": SUCCESS,
     "mc-value": ("mc_value.k=2",),
+    "otc": CHORES,
+    "otc-cosine": CHORES,
     "prime": ("prime={lr: 0.001}",),
     "riskpo": SUCCESS,
     "spo": SUCCESS,
+    "tool-price": CHORES,
+    "toolrl": CHORES,
     "tree-hard": BRANCHES,
     "tree-soft": BRANCHES,
     "treepo": BRANCHES,
+    "xrpo-novelty": SUCCESS,
 }
+BASE: dict[str, list[Any]] = {"potential-shaping": ["step-grpo"]}  # returns from a state on are the same by design
+FIRST = {"carr", "dcpo-sas", "pow3r"}  # may be GRPO in the first iteration: little was earned, no task came before
 ITERATIONS = 3
 
 
@@ -123,40 +124,33 @@ def start() -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(tmp_path_factory.mktemp("plain") / "run", [], ["grpo"])
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
+    """A run without the method, made once for each way to play and each method that it is added to."""
 
+    @functools.cache
+    def made(needs: tuple[str, ...], method: str) -> Trained:
+        return train(tmp_path_factory.mktemp("plain") / "run", [], [method], needs)
 
-@pytest.fixture(scope="module")
-def branched(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(tmp_path_factory.mktemp("branched") / "run", [], ["grpo"], BRANCHES)
-
-
-@pytest.fixture(scope="module")
-def solved(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(tmp_path_factory.mktemp("solved") / "run", [], ["grpo"], SUCCESS)
+    return made
 
 
 @pytest.fixture(scope="module", params=[*ESTIMATORS, *MODULATORS, *TRANSFORMS])
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Trained]]:
     id = request.param
-    spec, needs = {id: OPTIONS.get(id, {})}, NEEDS.get(id, ())
+    spec, needs, base = {id: OPTIONS.get(id, {})}, NEEDS.get(id, ()), BASE.get(id, ["grpo"])
     folder = tmp_path_factory.mktemp(id) / "run"
     if id in TRANSFORMS:
-        yield id, train(folder, [spec], ["grpo"], needs)
+        yield id, train(folder, [spec], base, needs)
     else:
-        yield id, train(folder, [], [spec] if id in ESTIMATORS else ["grpo", spec], needs)
+        yield id, train(folder, [], [spec] if id in ESTIMATORS else [*base, spec], needs)
 
 
 def test_weights_move_and_away_from_grpos(
-    trained: tuple[str, Trained],
-    plain: Trained,
-    branched: Trained,
-    solved: Trained,
-    start: dict[str, torch.Tensor],
+    trained: tuple[str, Trained], plain: Callable[..., Trained], start: dict[str, torch.Tensor]
 ) -> None:
     id, run = trained
-    other = {BRANCHES: branched, SUCCESS: solved}.get(NEEDS.get(id, ()), plain)
+    needs = NEEDS.get(id, ())
+    other = plain(needs if needs in (BRANCHES, SUCCESS, CHORES) else (), BASE.get(id, ["grpo"])[0])
     found = run.weights
     assert all(torch.isfinite(tensor).all() for tensor in found.values())
     assert not same(found, start)
@@ -164,7 +158,7 @@ def test_weights_move_and_away_from_grpos(
     # the first iteration is played by the same policy from the same seeds: only credit differs
     mine, theirs = run.given(0), other.given(0)
     assert mine.table.ids == theirs.table.ids
-    if id not in ("carr", "pow3r"):  # the first episodes may earn nothing that these two weigh otherwise
+    if id not in FIRST:
         alike = np.allclose(mine.advantages, theirs.advantages, atol=1e-9)
         assert alike == (id in SAME_AS_GRPO)
 
@@ -182,15 +176,15 @@ def test_credit_from_disk_is_the_credit_that_was_trained_on(trained: tuple[str, 
         state = again.state
 
 
-def test_a_branch_has_a_parent_and_shares_its_turns(branched: Trained) -> None:
-    table = branched.table(0)
+def test_a_branch_has_a_parent_and_shares_its_turns(plain: Callable[..., Trained]) -> None:
+    table = plain(BRANCHES, "grpo").table(0)
     assert (table.parent >= 0).any()
     assert (table.branch_turn[table.parent >= 0] > 0).any()
 
 
-def test_what_a_method_needs_is_there(plain: Trained) -> None:
+def test_what_a_method_needs_is_there(plain: Callable[..., Trained]) -> None:
     """The columns that methods read, as sampled play of the household fills them."""
-    table = plain.table(0)
+    table = plain((), "grpo").table(0)
     for column in (table.anchor, table.action):
         assert (column >= 0).all()
         assert len(np.unique(column)) > 1
@@ -202,10 +196,15 @@ def test_what_a_method_needs_is_there(plain: Trained) -> None:
     assert not table.tool_calls.any()
     assert not table.valid.all()
     assert len(np.unique(table.outcome)) > 1
+    chores = plain(CHORES, "grpo").table(1)
+    assert 0 < chores.tool_calls.sum() < len(chores)
+    assert chores.success.any()
+    assert not chores.success.all()
+    assert len(np.unique(chores.scores["match"])) > 1
 
 
-def test_treepo_without_branches_is_its_centred_form(plain: Trained) -> None:
-    table = plain.table(0)
+def test_treepo_without_branches_is_its_centred_form(plain: Callable[..., Trained]) -> None:
+    table = plain((), "grpo").table(0)
     centred = group_centred(table.outcome, table.group)[table.trajectory]
     expected = whitened(centred, table.tokens)
     np.testing.assert_allclose(credit.assign(table, (), "treepo").advantages, expected, atol=1e-12)
