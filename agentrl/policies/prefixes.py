@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-IntArray = NDArray[np.int32]
+IntArray = NDArray[np.int32] | NDArray[np.int64]
 WORTH = 64  # shared tokens that are worth a forward of their own
 
 
@@ -19,8 +19,8 @@ def common(a: IntArray, b: IntArray) -> int:
 
 
 def in_order(sequences: Sequence[IntArray]) -> list[int]:
-    """Indices of ``sequences`` in lexicographic order, a prefix before what it begins."""
-    keys = [ids.astype(">u4").tobytes() for ids in sequences]  # bytes in this order compare as the ids do
+    """Indices of ``sequences`` in lexicographic order (negative ones last), a prefix before what it begins."""
+    keys = [ids.astype(f">u{ids.itemsize}").tobytes() for ids in sequences]  # such bytes compare as the ids do
     return sorted(range(len(keys)), key=keys.__getitem__)
 
 

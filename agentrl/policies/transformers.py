@@ -200,7 +200,7 @@ class TransformersPolicy:
             self._take_slot(row)
         self._running += rows
         slots = [row.slot for row in rows]
-        contexts = [row.context for row in rows]
+        contexts = [keyed(row.context, row.pictures) for row in rows]
         known = [len(context) if self._slow else row.done for context, row in zip(contexts, rows, strict=True)]
         for generation in generations(contexts, known):
             for i, leader, shared in generation:

@@ -87,6 +87,16 @@ def test_another_picture_is_another_prompt(policy: TransformersPolicy, agent: Ch
     np.testing.assert_allclose(other.logprobs, judged(policy.model, prompt, other.ids, (GREEN,)), atol=1e-5)
 
 
+def test_what_waits_together_shares_keys_where_it_shows_the_same(policy: TransformersPolicy, agent: ChatAgent) -> None:
+    prompt = agent.start().prompt(said(RED, "colour? red green blue " * 12))
+    shown = [(RED,), (GREEN,), (RED,), (GREEN,)]
+    requests = [Request(prompt, 6, seed=i, images=images) for i, images in enumerate(shown)]
+    for request, got in zip(requests, ask(policy, *requests), strict=True):
+        np.testing.assert_allclose(got.logprobs, judged(policy.model, prompt, got.ids, request.images), atol=1e-5)
+    before = int(np.argmax(prompt == agent.vision.token_id))  # the same for all
+    assert policy.counters.prefill_tokens == len(prompt) + (len(prompt) - before) + 2
+
+
 def test_weights_that_change_in_mid_reply_leave_positions_right(policy: TransformersPolicy, agent: ChatAgent) -> None:
     prompt = agent.start().prompt(said(RED, "colour?"))
 
