@@ -1,4 +1,7 @@
-"""Checkpoints that are whole or absent: written aside, synced, renamed. ``last`` and ``best`` are links."""
+"""Checkpoints that are whole or absent: written aside, sealed with hashes, synced, renamed.
+
+``last`` and ``best`` are links to two of them.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +13,44 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from agentrl.errors import UserError
+from agentrl.store.seal import check, seal
 from agentrl.trainers.models import save_policy
 
 KEEP = 2  # newest checkpoints that stay, besides the best one
+STATE = "trainer.pt"
 
 
 def save(
     folder: Path, iteration: int, model: nn.Module, tokenizer: Any, agent: dict[str, Any], state: dict[str, Any]
 ) -> Path:
-    """Write checkpoint ``iteration`` (iterations done so far) and point ``last`` at it."""
+    """Write checkpoint ``iteration`` (iterations done so far) and point ``last`` at it.
+
+    Raises UserError where it cannot be written (a full disk, say); what was there before stays as it was.
+    """
     target = folder / f"{iteration:06d}"
     partial = folder / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
         save_policy(partial, model, tokenizer, agent)
-        torch.save(state, partial / "trainer.pt")
-    except Exception as error:  # safetensors and torch have errors of their own for a full disk
-        if shutil.disk_usage(folder).free > 1 << 20:
-            raise
+        torch.save(state, partial / STATE)
+        (partial / "state.json").write_text(json.dumps({"iteration": iteration}) + "\n")
+        seal(partial)
+        for file in partial.rglob("*"):
+            _sync(file)
+        _sync(partial)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+        point(folder, "last", target)
+        _sync(folder)
+    except (OSError, SafetensorError, RuntimeError) as error:  # safetensors and torch have their own for a full disk
         shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
-    (partial / "state.json").write_text(json.dumps({"iteration": iteration}) + "\n")
-    for file in partial.rglob("*"):
-        _sync(file)
-    _sync(partial)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(partial, target)
-    point(folder, "last", target)
-    _sync(folder)
+        last = folder / "last"
+        stands = f"the last good one is {last.resolve()}" if last.exists() else "there is none before it"
+        raise UserError(f"checkpoint {target} could not be written: {_reason(error, folder)}; {stands}") from error
     _prune(folder)
     return target
 
@@ -53,24 +63,47 @@ def point(folder: Path, name: str, target: Path) -> None:
     os.replace(link, folder / name)
 
 
+def go_back(folder: Path, target: Path) -> None:
+    """Make ``target`` the last of ``folder``: what was saved after it is of iterations that will be done again."""
+    point(folder, "last", target)
+    for path in _all(folder):
+        if path.name > target.name:
+            shutil.rmtree(path)
+    if not (folder / "best").exists():
+        point(folder, "best", target)
+
+
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    """Optimiser, counters and credit state of a checkpoint. Raises UserError where it is damaged."""
+    """Optimiser, counters and the states of plug-ins of a checkpoint. Raises UserError where it is damaged."""
+    path = checkpoint / STATE
+    if not path.exists():
+        raise UserError(f"{checkpoint} is no training checkpoint: it has no {STATE}")
+    check(checkpoint)
     try:
-        state: dict[str, Any] = torch.load(checkpoint / "trainer.pt", weights_only=False)
-    except FileNotFoundError:
-        raise UserError(f"{checkpoint} is no training checkpoint: it has no trainer.pt") from None
+        state: dict[str, Any] = torch.load(path, weights_only=False)
     except Exception as error:
         line = " ".join(str(error).split())[:200]
-        raise UserError(f"{checkpoint / 'trainer.pt'} is damaged: {type(error).__name__}: {line}") from error
+        raise UserError(f"{path} is damaged: {type(error).__name__}: {line}") from error
     return state
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
 
 
 def _prune(folder: Path) -> None:
     kept = {(folder / name).resolve() for name in ("last", "best") if (folder / name).exists()}
-    whole = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
-    for path in whole[:-KEEP]:
+    for path in _all(folder)[:-KEEP]:
         if path.resolve() not in kept:
             shutil.rmtree(path)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if shutil.disk_usage(folder).free < 1 << 20:
+        return os.strerror(errno.ENOSPC)
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def _sync(path: Path) -> None:

@@ -31,6 +31,7 @@ from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
 from agentrl.store.frames import Trajectories, Turns
+from agentrl.store.seal import check
 from agentrl.trainers import adapters, checkpoint, credit, sharded
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
@@ -103,7 +104,13 @@ class Training:
 
     @classmethod
     def resume(cls, folder: Path, observer: Observer | None = None, iterations: int | None = None) -> Training:
-        """Raises UserError where there is nothing to resume, or nothing left to do."""
+        """``folder``: a run, or one of its checkpoints to go back to.
+
+        Raises UserError where there is nothing to resume or nothing left to do, and for a damaged checkpoint.
+        """
+        at = None
+        if (folder / checkpoint.STATE).exists():
+            at, folder = folder.resolve(), folder.resolve().parents[1]
         path = folder / "recipe.yaml"
         if not path.exists():
             raise UserError(f"{folder} holds no run (no recipe.yaml)")
@@ -112,9 +119,15 @@ class Training:
             data["iterations"] = iterations
         recipe = validate(data, str(path))
         last = folder / "checkpoints" / "last"
-        if (folder / "summary.json").exists() and _iteration(last) >= recipe.iterations:
+        if at is None and (folder / "summary.json").exists() and _iteration(last) >= recipe.iterations:
             raise UserError(f"{folder} is finished ({recipe.iterations} iterations): nothing to resume")
-        return cls(recipe, Record(folder), observer or Observer(), last.resolve() if last.exists() else None, True)
+        if at is None and last.is_symlink():
+            at = last.resolve()
+            if not at.exists():
+                raise UserError(f"{last} leads to {at}, which is gone; name another: --resume {at.parent}/NUMBER")
+        if at is not None:
+            check(at)
+        return cls(recipe, Record(folder), observer or Observer(), at, True)
 
     def run(self) -> Run:
         with contextlib.ExitStack() as held:
@@ -159,6 +172,7 @@ class Training:
             record.start(recipe, self.again)
         else:
             record.cut(_iteration(self.resumed))
+            checkpoint.go_back(record.checkpoints, self.resumed)
         with self.phases("load"):
             where = self.resumed or locate(recipe.policy.path)
             # adapters go on beside the weights they began with: the checkpoint's are merged, and rounded

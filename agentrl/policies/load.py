@@ -111,16 +111,19 @@ def load_model(where: Path | str) -> tuple[Any, Any]:
     """A float32 model (on a GPU where there is one) and its tokenizer, from a folder, a GGUF file or the hub.
 
     A vision-language model has ``eyes``, and its tokenizer is a :class:`agentrl.policies.vision.SeeingTokenizer`.
+    Raises UserError where it cannot be read, or is not what a run saved there.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
     from transformers.utils import logging
 
     from agentrl.policies.linear import speed_up
+    from agentrl.store.seal import check
 
     logging.disable_progress_bar()
     file = None
     if isinstance(where, Path):
+        check(where, leave=".pt")  # the trainer's state may be larger than the weights, and is not read here
         found = [where] if where.is_file() else [] if (where / "config.json").exists() else sorted(where.glob("*.gguf"))
         file, where = (found[0].name, found[0].parent) if found else (None, where)
     options: dict[str, Any] = {"gguf_file": file} if file else {}
