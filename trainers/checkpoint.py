@@ -75,10 +75,10 @@ def go_back(folder: Path, target: Path) -> None:
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
     """Optimiser, counters and the states of plug-ins of a checkpoint. Raises UserError where it is damaged."""
+    check(checkpoint)
     path = checkpoint / STATE
     if not path.exists():
         raise UserError(f"{checkpoint} is no training checkpoint: it has no {STATE}")
-    check(checkpoint)
     try:
         state: dict[str, Any] = torch.load(path, weights_only=False)
     except Exception as error:

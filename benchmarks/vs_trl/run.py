@@ -52,7 +52,7 @@ def policy(folder: Path, episodes: int, epochs: float) -> None:
     """
     models.CHAT_TEMPLATE = "{%- set tools = none -%}" + models.CHAT_TEMPLATE
     api.collect("Rooms-v0", "expert", episodes, folder.parent / "demos", noise=0.3)
-    options = {"observation_weight": 0.3, "noise_from": 1.0}
+    options = {"observation_weight": 0.3, "noise_from": 1.0, "bf16": True}
     api.sft(folder.parent / "demos", from_scratch="1m", out=folder, epochs=epochs, **options)
 
 

@@ -98,29 +98,27 @@ def as_told(how: str):
     return share
 
 
-def main(folder: Path, names: list[str]) -> None:
+def main(jobs: Path, out: Path) -> None:
+    """Each of the ``jobs`` (name -> case, and where it goes on from: a file and the updates that are left)."""
     sharded._join()
     by_cost = sharded.share
-    saved = torch.load(folder / "one.pt", weights_only=False)  # by one process, after an update
     found = {}
-    for name in [*names, "resumed"]:
-        case = "ppo" if name == "resumed" else name
+    for name, (case, start, first, last) in torch.load(jobs, weights_only=False).items():
         how = CASES[case][-1]
         sharded.share = as_told(how) if how else by_cost
-        if name == "resumed":
-            made = learner(case, sharded.ShardedLearner, saved["weights"])
+        saved = torch.load(start, weights_only=False) if start else None
+        made = learner(case, sharded.ShardedLearner, saved and saved["weights"])
+        if saved:
             made.load(saved["state"])
-        else:
-            made = learner(case, sharded.ShardedLearner)
         if sharded.rank():
             sharded.obey(made)
         else:
-            found[name] = result(made, range(1, 3) if name == "resumed" else range(3))
+            found[name] = result(made, range(first, last))
             sharded.let_go()
     if not sharded.rank():
-        torch.save(found, folder / "found.pt")
+        torch.save(found, out)
     torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

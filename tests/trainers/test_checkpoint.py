@@ -148,7 +148,9 @@ def test_plug_ins_with_a_memory_are_resumed_to_the_bit(tiny_policy: Path, tmp_pa
 def disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(folder)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(folder)], capture_output=True
+    ).returncode:
         pytest.skip("mounting a small disk needs root")
     try:
         yield folder

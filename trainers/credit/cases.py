@@ -70,6 +70,12 @@ def aepo_tokens(**given: Any) -> dict[str, Any]:
     return cases.aepo_tokens(**given)
 
 
+def loss(**given: Any) -> dict[str, Any]:
+    from agentrl.trainers.losses import cases
+
+    return cases.loss(**given)
+
+
 OPS: dict[str, Callable[..., Any]] = {
     "grpo": cases_tables.grpo,
     "rows_group_norm": cases_tables.rows_group_norm,
@@ -110,4 +116,5 @@ OPS: dict[str, Callable[..., Any]] = {
     "agentprm_targets": cases_turns.agentprm_targets,
     "ppo_agg": ppo_agg,
     "aepo_tokens": aepo_tokens,
+    "loss": loss,
 }

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from agentrl.errors import unknown
-from agentrl.trainers.batching import Sample
+from agentrl.trainers.batching import Rows, Sample
 from agentrl.trainers.credit.aepo import entropy_aware
 from agentrl.trainers.losses.aepo import kept_clip
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.ppo import clip
+from agentrl.trainers.losses.registry import Kind, bind
+from agentrl.trainers.options import Spec
 
 # the published names of the aggregations, in ours
 MODES = {
@@ -68,6 +70,39 @@ def aepo_tokens(
         return out
 
     return {"adv": spread(gain), "loss": spread(loss.detach().numpy()), "grad": spread(gradient.numpy())}
+
+
+def loss(kind: Kind, loss: Spec, rows: dict[str, Any]) -> dict[str, Any]:
+    """A loss as a recipe names it, of rows written as lists: its values, and the gradient of their sum.
+
+    ``rows``: ``logprobs``, ``old``, ``advantages``, ``sample`` [n]; if need be ``entropies`` [n], ``columns`` of [n],
+    ``step``, and EPO's ``memory`` (turn -> sum of entropies, count). The gradient is by the logprobs, or by the
+    entropies where the loss reads those; a correction has none.
+    """
+    bound = bind(loss, kind)
+
+    def leaf(name: str) -> torch.Tensor:
+        values = rows.get(name) or [0.0] * len(rows["logprobs"])
+        return torch.tensor(values, dtype=torch.float64, requires_grad=name in ("logprobs", "entropies"))
+
+    columns = {name: torch.tensor(values, dtype=torch.float64) for name, values in rows.get("columns", {}).items()}
+    made = Rows(
+        logprobs=leaf("logprobs"),
+        entropies=leaf("entropies"),
+        old_logprobs=leaf("old"),
+        advantages=leaf("advantages"),
+        weight=torch.ones(len(rows["logprobs"]), dtype=torch.float64),
+        sample=torch.tensor(rows["sample"]),
+        columns=columns,
+        step=rows.get("step", 0),
+        state={"epo": {int(turn): list(known) for turn, known in rows.get("memory", {}).items()}},
+    )
+    value = bound(made)
+    if kind == "correction":
+        return {"loss": value.tolist()}
+    by = made.entropies if "entropies" in bound.plugin.needs else made.logprobs
+    (gradient,) = torch.autograd.grad(value.sum(), by, allow_unused=True)
+    return {"loss": value.tolist(), "gradient": (torch.zeros_like(by) if gradient is None else gradient).tolist()}
 
 
 def _sample(turn: np.ndarray, trajectory: int) -> Sample:

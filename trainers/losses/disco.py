@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -40,7 +41,7 @@ def disco(
         own = groups == group
         good, bad = scores[own & right], scores[own & ~right]
         if len(good) and len(bad):
-            hard = tau * (torch.logsumexp(bad / tau, 0) - torch.log(torch.tensor(float(len(bad)))).to(bad.dtype))
+            hard = tau * (torch.logsumexp(bad / tau, 0) - math.log(len(bad)))
             gain = gain + good.mean() - hard
     kl = (rows.old_logprobs - rows.logprobs).mean()
     return -gain / len(unique) + beta * (kl - delta).clamp(min=0).detach() * kl
