@@ -16,7 +16,7 @@ from agentrl.policies.base import Learning
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
-from agentrl.trainers import credit
+from agentrl.trainers import credit, memory
 from agentrl.trainers.ahead import Ahead
 from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
@@ -72,7 +72,7 @@ class Iteration:
         recipe, rollout, learner, policy = self.recipe, self.rollout, self.learner, self.policy
         begin = time.perf_counter()
         self.observer.phase("rollout", recipe.rollout.tasks * recipe.rollout.group)
-        with self.phases("rollout") as rolled:
+        with self.phases("rollout") as rolled, memory.phase("the rollout", memory.SAMPLING):
             streamed: Credited | None = None
             if self.ahead is not None:
                 made, dropped = self.ahead.take(iteration)

@@ -7,7 +7,6 @@ import contextlib
 import copy
 import functools
 import json
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,7 @@ from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
 from agentrl.store.frames import Trajectories, Turns
 from agentrl.store.seal import check
-from agentrl.trainers import adapters, checkpoint, credit, sharded
+from agentrl.trainers import adapters, checkpoint, credit, memory, sharded
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
 from agentrl.trainers.losses.objective import objective
@@ -205,7 +204,8 @@ class Training:
         copies += (learner.reference is not None) + (learner.teacher is not None)
         copies += stale + 1 if stale else recipe.loss.old == "snapshot"
         copies += 5 * (recipe.prime is not None) + 4 * (recipe.agentprm is not None)
-        say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {_memory(model, recipe, copies)}")
+        needed = memory.estimate(model, recipe, copies)
+        say(f"policy {recipe.policy.path}: {parameters(model) / 1e6:.2f}M parameters; {needed}")
         for line in (*learner.notes, *probe_template(tokenizer)):
             say(f"note: {line}")
         sampling.vocabulary = len(tokenizer)
@@ -386,13 +386,3 @@ def _collapsed(history: Sequence[float]) -> str | None:
     if best >= 0.1 and now < 0.5 * best:
         return f"collapse: success fell from {best:.0%} to {now:.0%} (means of {WINDOW} iterations)"
     return None
-
-
-def _memory(model: Any, recipe: Recipe, copies: int) -> str:
-    """What the run will hold at most, roughly."""
-    n = parameters(model)
-    config = model.config.get_text_config()
-    weights = n * 4 * copies
-    hidden = recipe.optim.positions * config.hidden_size * config.num_hidden_layers * 4 * 16
-    total = weights + hidden + (1 << 25) * 12
-    return f"about {math.ceil(total / 2**20)} MiB at the peak of an update"

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from agentrl.errors import UserError
 from agentrl.policies.load import load_model, locate
-from agentrl.trainers import adapters, vcpo
+from agentrl.trainers import adapters, memory, vcpo
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.objective import Objective, effective_share, objective
@@ -202,7 +202,8 @@ class Learner:
                 value_loss = self.critic.loss(rows)
                 sums["value_loss"] = sums.get("value_loss", 0.0) + float(value_loss.detach())
                 tensors, gradients = [*tensors, value_loss], [*gradients, torch.ones_like(value_loss)]
-            torch.autograd.backward(tensors, gradients)
+            with memory.phase(f"a backward pass of the update ({batch.input_ids.numel()} positions)"):
+                torch.autograd.backward(tensors, gradients)
             gaps.append(_gap(rows))
             owners = [sample.trajectory for sample, _ in batch.placed]
             for owner, log in zip(owners, _log_weights(rows), strict=False):  # the last may have no rows
@@ -214,12 +215,16 @@ class Learner:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.grad_clip)
         norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         if not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient is {float(norm)} at optimiser step {self.steps}")
+            raise UserError(
+                f"collapse: the gradient is {float(norm)} at optimiser step {self.steps}; lower optim.lr or "
+                "optim.grad_clip, and go on from the last checkpoint"
+            )
         rate = self.rate * min(1.0, (self.steps + 1) / max(1, self.optim.warmup))
         sums["effective_trajectory_share"] = vcpo.effective([*weights.values()])
         if self.optim.ess is not None:
             rate *= vcpo.rate([*weights.values()], self.optim.ess_base, self.optim.ess)
-        self.optimizer.step(rate)
+        with memory.phase("the optimiser's step", "set lora={} to train adapters only, or take a smaller policy"):
+            self.optimizer.step(rate)
         if self.critic:
             sums["value_grad_norm"] = self.critic.step(rate, self.optim.grad_clip)
         self.steps += 1
@@ -243,14 +248,9 @@ class Learner:
 
     def _forward(self, batch: Batch, model: nn.Module, entropy_gradient: bool = False) -> Rows:
         device = next(model.parameters()).device.type
-        try:
-            with torch.autocast(device, torch.bfloat16, enabled=self.optim.bf16):
-                return self._pass(batch, model, entropy_gradient)
-        except torch.OutOfMemoryError:
-            raise UserError(
-                f"out of memory in a forward pass of the update: {batch.input_ids.numel()} positions; lower "
-                "optim.positions, or set optim.checkpointing or optim.bf16"
-            ) from None
+        asked = torch.autocast(device, torch.bfloat16, enabled=self.optim.bf16)
+        with memory.phase(f"a forward pass of the update ({batch.input_ids.numel()} positions)"), asked:
+            return self._pass(batch, model, entropy_gradient)
 
     # -- what differs where several processes learn together -----------------------------------------------------------
 
