@@ -33,6 +33,7 @@ from agentrl.trainers.spares import fill, with_spares
 from agentrl.trainers.stream import Credited, Stream
 from agentrl.trainers.update import Learner
 from agentrl.trainers.values import teach
+from agentrl.trainers.whole_history import WholeHistory
 from agentrl.types import Group, Task, Trajectory
 
 
@@ -51,6 +52,7 @@ class Iteration:
     sampling: Sampling
     scorers: Scorers
     demos: Demos | None = None
+    whole: WholeHistory | None = None
     finished: dict[str, Trajectory] = field(default_factory=dict)  # of rollouts ahead, by id, until trained on
     interrupts: Interrupts = field(default_factory=Interrupts)
 
@@ -114,6 +116,8 @@ class Iteration:
                     sample.advantages[where] = given.token_advantages[number]
             if self.scorers.plan.teacher:
                 told["value"] = teach(samples, given.table, self.scorers.plan.teacher)
+            if self.whole is not None:
+                self.whole.fill(samples, ordered, table.start.tolist(), learner)
         segments, lags = len(samples), lag_metrics(samples)
         with self.phases("update") as trained:
             seed = derive(recipe.seed, "minibatches", iteration)

@@ -42,6 +42,7 @@ from agentrl.trainers.record import Record
 from agentrl.trainers.sampling import Sampling
 from agentrl.trainers.scorers import Scorers, check_scorers
 from agentrl.trainers.update import Learner
+from agentrl.trainers.whole_history import WholeHistory
 from agentrl.types import Task
 
 WINDOW = 5  # iterations that success is averaged over, for the collapse alarm and the best checkpoint
@@ -157,6 +158,8 @@ class Training:
             raise UserError("the loss learns from demonstrations: set demos to a folder of stored episodes")
         if "teacher" in needs and recipe.loss.teacher is None:
             raise UserError("the loss follows a teacher: set loss.teacher to a policy")
+        if "full" in needs and (recipe.rollout.stream or recipe.demos is not None):
+            raise UserError("the loss reads the whole history, which rollout.stream and demos do not give")
         suite = self._suite() if recipe.evaluate else None
         with self.phases("preflight"):
             offers = functools.partial(credit.refuse_what_lacks, plan=plan, anchor=recipe.anchor)
@@ -195,9 +198,11 @@ class Training:
                 learner: Learner = sharded.lead(recipe, where, self.resumed is not None, model, tokenizer)
             else:
                 learner = Learner.of(recipe, model, tokenizer)
-            demos = None
+            demos, window = None, model.config.get_text_config().max_position_embeddings
+            if "full" in needs and agent.context == "full":
+                raise UserError("the loss reads the whole history, and so does the agent: set agent.context")
+            whole = WholeHistory(tokenizer, agent, window) if "full" in needs else None
             if recipe.demos is not None:
-                window = model.config.get_text_config().max_position_embeddings
                 demos = Demos.load(recipe.demos, recipe.demo_share, tokenizer, agent, window)
         stale = recipe.rollout.staleness
         copies = 5  # two of the weights, gradient, two moments
@@ -238,7 +243,7 @@ class Training:
         if self.resumed is not None:
             scorers.load(saved)
         step = Iteration(
-            recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, scorers, demos
+            recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, scorers, demos, whole
         )
         step.finished = {t.id: t for t in state["finished"]}
         history = [line["success"] for line in record.metrics()]

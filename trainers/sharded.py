@@ -58,6 +58,7 @@ def check(recipe: Recipe) -> None:
     """Raises UserError for what several processes would not compute as one does."""
     made = objective(recipe.loss.policy, recipe.loss.corrections, recipe.loss.terms)
     refused = {f"loss {id}, which sees a whole step at once,": True for id in made.whole}
+    refused["the loss term consistency"] = "full" in made.needs
     refused |= {key: getattr(recipe, key) is not None for key in ("lora", "value", "prime", "agentprm")}
     refused |= {"optim.muon": recipe.optim.muon is not None, "rollout.staleness": recipe.rollout.staleness > 0}
     refused |= {"rollout.stream": recipe.rollout.stream, "policy.engine=vllm": recipe.policy.engine == "vllm"}

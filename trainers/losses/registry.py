@@ -28,7 +28,18 @@ Kind = Literal["policy", "correction", "term"]
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS: tuple[Kind, ...] = ("policy", "correction", "term")
 # what the trainer can put into rows; a loss that needs something else needs a scorer that gives it
-GIVEN = ("entropies", "reference", "sampler", "lag", "success", "group", "episode_turn", "demonstration", "teacher")
+GIVEN = (
+    "entropies",
+    "reference",
+    "sampler",
+    "lag",
+    "success",
+    "group",
+    "episode_turn",
+    "demonstration",
+    "teacher",
+    "full",
+)
 
 # id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {
@@ -56,6 +67,7 @@ BUILTIN: dict[Kind, dict[str, str]] = {
     },
     "term": {
         "ce": "agentrl.trainers.losses.imitation:ce",
+        "consistency": "agentrl.trainers.losses.consistency:consistency",
         "distil": "agentrl.trainers.losses.imitation:distil",
         "entropy": "agentrl.trainers.losses.entropy:entropy",
         "epo": "agentrl.trainers.losses.entropy:epo",

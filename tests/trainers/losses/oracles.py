@@ -210,6 +210,11 @@ def ce(g: Given, x: Values, still: Values, on: str = "success") -> Values:
     return [-y if c else 0.0 for y, c in zip(x, chosen, strict=True)]
 
 
+def consistency(g: Given, x: Values, still: Values) -> Values:
+    gaps = [full - new for new, full in zip(x, g.columns["full"], strict=True)]
+    return [exp(d) - d - 1 for d in gaps]
+
+
 def distil(g: Given, x: Values, still: Values) -> Values:
     gain = [t - old for t, old in zip(g.columns["teacher"], g.old, strict=True)]
     return [-r * d for r, d in zip(ratios(g, x), gain, strict=True)]
@@ -261,6 +266,7 @@ ORACLES: dict[str, dict[str, tuple[Any, list[dict[str, Any]]]]] = {
     },
     "term": {
         "ce": (ce, [{"on": "positive"}, {"on": "all"}]),
+        "consistency": (consistency, []),
         "distil": (distil, []),
         "entropy": (entropy, []),
         "epo": (epo, [{"low": 0.95, "high": 1.05}]),
