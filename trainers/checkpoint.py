@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,11 @@ def save(
         point(folder, "last", target)
         _sync(folder)
     except (OSError, SafetensorError, RuntimeError) as error:  # safetensors and torch have their own for a full disk
+        reason = _reason(error, folder)
         shutil.rmtree(partial, ignore_errors=True)
         last = folder / "last"
         stands = f"the last good one is {last.resolve()}" if last.exists() else "there is none before it"
-        raise UserError(f"checkpoint {target} could not be written: {_reason(error, folder)}; {stands}") from error
+        raise UserError(f"checkpoint {target} could not be written: {reason}; {stands}") from error
     _prune(folder)
     return target
 
@@ -99,8 +101,11 @@ def _prune(folder: Path) -> None:
 
 
 def _reason(error: Exception, folder: Path) -> str:
+    """What the system said: safetensors tells its number, torch nothing."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if number := re.search(r"os error (\d+)", str(error)):
+        return os.strerror(int(number[1]))
     if shutil.disk_usage(folder).free < 1 << 20:
         return os.strerror(errno.ENOSPC)
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -99,17 +99,21 @@ def as_told(how: str):
 
 
 def main(jobs: Path, out: Path) -> None:
-    """Each of the ``jobs`` (name -> case, and where it goes on from: a file and the updates that are left)."""
+    """Each of the ``jobs``: name -> case, the job whose end it goes on from (none: a fresh one), and which updates.
+
+    What went before is saved, one process does one update of its own with it, and saves it again.
+    """
     sharded._join()
     by_cost = sharded.share
-    found = {}
-    for name, (case, start, first, last) in torch.load(jobs, weights_only=False).items():
+    found, between = {}, out.with_name("between.pt")
+    for name, (case, before, first, last) in torch.load(jobs).items():
         how = CASES[case][-1]
         sharded.share = as_told(how) if how else by_cost
-        saved = torch.load(start, weights_only=False) if start else None
-        made = learner(case, sharded.ShardedLearner, saved and saved["weights"])
-        if saved:
-            made.load(saved["state"])
+        if before and not sharded.rank():
+            torch.save(found[before], between)
+            torch.save(result(resumed(case, Learner, between), range(first - 1, first)), between)
+        torch.distributed.barrier()
+        made = resumed(case, sharded.ShardedLearner, between) if before else learner(case, sharded.ShardedLearner)
         if sharded.rank():
             sharded.obey(made)
         else:
@@ -118,6 +122,13 @@ def main(jobs: Path, out: Path) -> None:
     if not sharded.rank():
         torch.save(found, out)
     torch.distributed.destroy_process_group()
+
+
+def resumed(case: str, kind: type[Learner], saved: Path) -> Learner:
+    state = torch.load(saved, weights_only=False)
+    made = learner(case, kind, state["weights"])
+    made.load(state["state"])
+    return made
 
 
 if __name__ == "__main__":

@@ -122,10 +122,10 @@ if moment == "late": die(store, "write", 5)
 recipe = api.recipe_for("household-tiny", {[f"policy.path={tiny_policy}", *SMALL, "iterations=5", "evaluate=false"]!r})
 Training.new(recipe, Path({str(run)!r})).run()
 """
-    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = subprocess.run(
-        [sys.executable, "-m", "agentrl", "train", "--resume", str(run)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "agentrl", "train", "--resume", str(run)], capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 0, done.stderr
     assert same(whole, run)
@@ -142,12 +142,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny_policy: Path, tmp_path: Path) -
         command += ["--set", change]
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heard)
-    for _ in range(600):
+    for _ in range(2400):
         if (run / "metrics.jsonl").exists() and len((run / "metrics.jsonl").read_text().splitlines()) >= 3:
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 130
     assert f"agentrl train --resume {run}" in errors
     assert (run / "checkpoints" / "last" / "trainer.pt").exists()
@@ -214,19 +214,3 @@ def test_collapse_alarm() -> None:
     assert _collapsed([0.5] * 20) is None
     assert _collapsed([0.02] * 10 + [0.0] * 10) is None  # never was good
     assert "collapse" in str(_collapsed(list(np.linspace(0.3, 0.6, 10)) + [0.05] * 6))
-
-
-def test_a_damaged_checkpoint_is_one_line(whole: Path, tmp_path: Path) -> None:
-    import shutil
-
-    broken = tmp_path / "broken"
-    shutil.copytree(whole, broken, symlinks=True)
-    (broken / "summary.json").unlink()
-    last = broken / "checkpoints" / "last"
-    (last / "trainer.pt").write_bytes(b"rubbish")
-    os.sync()
-    with pytest.raises(UserError, match=r"trainer\.pt is damaged"):
-        Training.resume(broken, iterations=7).run()
-    (last / "model.safetensors").write_bytes(b"rubbish")
-    with pytest.raises(UserError, match="cannot be loaded"):
-        api.evaluate("household-unseen", str(broken))

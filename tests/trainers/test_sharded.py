@@ -8,9 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -53,68 +51,31 @@ def train(*args: str) -> list[str]:
     return torchrun("-m", "agentrl", "train", *args)
 
 
-@dataclass
-class Alone:
-    """What the program's cases give in one process, worked out once each."""
-
-    program: dict[str, Any]
-    known: dict[str, dict] = field(default_factory=dict)
-
-    def __getitem__(self, case: str) -> dict:
-        if case not in self.known:
-            self.known[case] = self.program["result"](self.program["learner"](case))
-        return self.known[case]
-
-    def part(self, case: str, start: dict | None, first: int, last: int) -> dict:
-        """Some of the updates only, from where ``start`` ended."""
-        made = self.program["learner"](case, weights=start and start["weights"])
-        if start:
-            made.load(start["state"])
-        return self.program["result"](made, range(first, last))
-
-    def check(self, case: str, found: dict, first: int = 0) -> None:
-        """``found`` ends with the weights of one process, and says the same of its updates from ``first`` on."""
-        expected, before = self[case], self.program["learner"](case).weights()
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+def test_weights_and_metrics_are_those_of_one_process(processes: int, tmp_path: Path) -> None:
+    """Also where a checkpoint goes from several processes to one and back: ``again``."""
+    program = runpy.run_path(str(PROGRAM))
+    learner, result = program["learner"], program["result"]
+    names = [*program["CASES"]] if processes == 2 else ["float32", "gspo with terms"]
+    jobs = {name: (name, None, 0, 3) for name in names}
+    jobs |= {"first": ("ppo", None, 0, 1), "again": ("ppo", "first", 2, 3)}
+    torch.save(jobs, tmp_path / "jobs.pt")
+    command = torchrun(str(PROGRAM), str(tmp_path / "jobs.pt"), str(tmp_path / "found.pt"), processes=processes)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = torch.load(tmp_path / "found.pt", weights_only=False)
+    for name in [*names, "again"]:
+        case, _, first, last = jobs[name]
+        alone, before = learner(case), learner(case).weights()
+        expected = result(alone, range(last))
         exact = 1e-5 if case == "float32" else 1e-12
         for key, weight in expected["weights"].items():
             assert (weight - before[key]).abs().max() > 1e-3, "nothing was learnt"
             for kind in ("weights", "plain"):
-                torch.testing.assert_close(found[kind][key], weight, rtol=0, atol=exact)
-        for one, other in zip(expected["metrics"][first:], found["metrics"], strict=True):
+                torch.testing.assert_close(found[name][kind][key], weight, rtol=0, atol=exact)
+        for one, other in zip(expected["metrics"][first:], found[name]["metrics"], strict=True):
             assert other == pytest.approx(one, rel=1e-5, abs=1e-6)
-
-
-@pytest.fixture(scope="module")
-def alone() -> Alone:
-    return Alone(runpy.run_path(str(PROGRAM)))
-
-
-def together(folder: Path, processes: int, jobs: dict[str, tuple[str, Path | None, int, int]]) -> dict[str, dict]:
-    torch.save(jobs, folder / "jobs.pt")
-    command = torchrun(str(PROGRAM), str(folder / "jobs.pt"), str(folder / "found.pt"), processes=processes)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, dict] = torch.load(folder / "found.pt", weights_only=False)
-    return found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 4])
-def test_weights_and_metrics_are_those_of_one_process(processes: int, alone: Alone, tmp_path: Path) -> None:
-    cases = [*alone.program["CASES"]] if processes == 2 else ["ppo", "float32", "gspo with terms"]
-    for case, found in together(tmp_path, processes, {case: (case, None, 0, 3) for case in cases}).items():
-        alone.check(case, found)
-
-
-@pytest.mark.slow
-def test_a_checkpoint_goes_on_in_any_number_of_processes(alone: Alone, tmp_path: Path) -> None:
-    """One update in two processes, one in one, the last in two and in three."""
-    first = together(tmp_path, 2, {"first": ("ppo", None, 0, 1)})["first"]
-    second = alone.part("ppo", first, 1, 2)
-    torch.save(second, tmp_path / "second.pt")
-    for processes in (2, 3):
-        third = together(tmp_path, processes, {"third": ("ppo", tmp_path / "second.pt", 2, 3)})["third"]
-        alone.check("ppo", third, first=2)
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=1, max_size=12), st.integers(1, 5))
