@@ -313,8 +313,8 @@ class Training:
 
     def _suite(self) -> suites.Suite:
         """What is measured before and after: the suite of the recipe, or all that is unseen of its environments."""
-        if self.recipe.suite:
-            return suites.load(self.recipe.suite, kwargs=self.recipe.kwargs)
+        if name := self.recipe.suite:
+            return suites.load(name, kwargs=None if suites.file_of(name) else self.recipe.kwargs)
         envs = self.recipe.envs.items()
         return suites.joined(
             [suites.load(f"{registry.resolve(name).spec.id}:unseen", kwargs=share.kwargs) for name, share in envs]

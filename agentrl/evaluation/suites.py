@@ -49,14 +49,19 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def file_of(name: str) -> Path | None:
+    """The file of a bundled suite or of one's own; None where the name is an environment's."""
+    path = bundled().get(name) or Path(name)
+    return path if path.suffix == ".yaml" and path.is_file() else None
+
+
 def load(name: str, *, allow_train: bool = False, kwargs: dict[str, Any] | None = None) -> Suite:
     """A bundled suite, a YAML file, or ``[FILE.py:]ENV[:SPLIT]`` (unseen by default) with these ``kwargs``.
 
     Raises UserError for an unknown name, for the split train unless ``allow_train``, and for ``kwargs`` of a suite,
     which has its own.
     """
-    path = bundled().get(name) or Path(name)
-    if path.suffix == ".yaml" and path.is_file():
+    if path := file_of(name):
         if kwargs:
             raise UserError(
                 f"the suite {name} has its own arguments; {next(iter(kwargs))} can be set for an environment"
