@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,49 +20,12 @@ from agentrl.policies.earlier import Earlier
 from agentrl.policies.kv import SlotCache, affordable
 from agentrl.policies.padding import FORWARD, batches
 from agentrl.policies.prefixes import generations
+from agentrl.policies.row import Row
 from agentrl.policies.sampling import sample
 from agentrl.policies.vision import Picture, Vision, keyed, looked, patches, places, within
 
 BLOCK = 32  # key lengths are rounded up to this, so that memory is reused
 MAX_WAIT = 16  # decode steps after which waiting requests are let in however few they are
-
-
-@dataclass(slots=True)
-class _Row:
-    request: Request
-    future: asyncio.Future[Completion]
-    draws: np.ndarray
-    pictures: Sequence[Picture] = ()
-    places: np.ndarray | None = None  # [3, P] positions of the prompt, where it shows pictures
-    slot: int = -1
-    done: int = 0  # prompt tokens whose keys the slot holds
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    entropies: list[float] = field(default_factory=list)
-    versions: list[tuple[int, int]] = field(default_factory=list)
-    started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def context(self) -> np.ndarray:
-        """What the next token follows: the prompt, and what was sampled before the weights changed."""
-        prompt = self.request.prompt_ids
-        return np.concatenate([prompt, np.asarray(self.ids, np.int32)]) if self.ids else prompt
-
-    def positions(self, start: int, width: int) -> np.ndarray:
-        """[3, width] positions as the model counts them."""
-        index = start + np.arange(width)
-        if self.places is None:
-            return np.broadcast_to(index, (3, width))
-        last = self.places.shape[1] - 1
-        found: np.ndarray = self.places[:, np.minimum(index, last)] + np.maximum(index - last, 0)
-        return found
-
-    def shown(self, start: int, stop: int) -> list[Picture]:
-        """Pictures whose placeholders stand in this stretch of the context."""
-        if not self.pictures:
-            return []
-        done = within(self.context[:start], self.pictures)
-        return within(self.context[:stop], self.pictures)[len(done) :]
 
 
 class TransformersPolicy:
@@ -93,8 +55,8 @@ class TransformersPolicy:
             model.set_attn_implementation("agentrl_grouped")
         self._ends = _end_ids(model, tokenizer)
         self._stop_tokens: dict[tuple[str, ...], np.ndarray] = {}
-        self._waiting: list[_Row] = []
-        self._running: list[_Row] = []
+        self._waiting: list[Row] = []
+        self._running: list[Row] = []
         self._patience = 0
         self._live: Callable[[], int] | None = None
         self._pump_task: asyncio.Task[None] | None = None
@@ -115,7 +77,7 @@ class TransformersPolicy:
         loop = asyncio.get_running_loop()
         budget = min(request.max_tokens, self.window - len(request.prompt_ids))
         draws = np.random.Generator(np.random.Philox(key=request.seed % (1 << 63))).random(budget)
-        row = _Row(request, loop.create_future(), draws, *self._seen(request))
+        row = Row(request, loop.create_future(), draws, *self._seen(request))
         self._waiting.append(row)
         if self._pump_task is None or self._pump_task.done():
             self._pump_task = loop.create_task(self._pump())
@@ -208,7 +170,7 @@ class TransformersPolicy:
                     self._copy(slots[leader], rows[i], shared)
             self._prefill([rows[i] for i, _, _ in generation])
 
-    def _prefill(self, rows: list[_Row]) -> None:
+    def _prefill(self, rows: list[Row]) -> None:
         rows.sort(key=lambda row: len(row.context) - row.done)
         widths = [len(row.context) - row.done for row in rows]
         for part in batches(widths, FORWARD[self.device.type != "cpu"]):
@@ -217,7 +179,7 @@ class TransformersPolicy:
             self.counters.prefill_tokens += sum(map(len, blocks))
             self._advance(batch, blocks, [row.done for row in batch])
 
-    def _advance(self, rows: Sequence[_Row], blocks: list[list[int]], starts: list[int]) -> None:
+    def _advance(self, rows: Sequence[Row], blocks: list[list[int]], starts: list[int]) -> None:
         """Feed each row its block at its position and sample one token for each."""
         logits = self._logits_slow(rows) if self._slow else self._logits(rows, blocks, starts)
         temperatures = torch.tensor([row.request.temperature for row in rows], device=logits.device)
@@ -235,7 +197,7 @@ class TransformersPolicy:
         if finished:
             self._running = [row for row in self._running if row.slot >= 0]
 
-    def _finish(self, row: _Row) -> bool:
+    def _finish(self, row: Row) -> bool:
         stopped = row.ids[-1] in self._ends or self._stops(row)
         if not stopped and len(row.ids) < len(row.draws):
             return False
@@ -253,7 +215,7 @@ class TransformersPolicy:
             )
         return True
 
-    def _stops(self, row: _Row) -> bool:
+    def _stops(self, row: Row) -> bool:
         stop = row.request.stop
         if not stop or not self._may_stop(stop)[row.ids[-1]]:
             return False
@@ -286,7 +248,7 @@ class TransformersPolicy:
         if self._cache.length < self.window:
             self._cache = SlotCache(self._layers, 0, 0)
 
-    def _take_slot(self, row: _Row) -> None:
+    def _take_slot(self, row: Row) -> None:
         prompt = keyed(row.context, row.pictures)
         n = len(prompt) - 1  # the last token is always computed: its logits are needed
         same = self._held[:, :n] == prompt[:n]
@@ -308,13 +270,13 @@ class TransformersPolicy:
         self._clock += 1
         self._used[slot] = self._clock
 
-    def _copy(self, source: int, row: _Row, length: int) -> None:
+    def _copy(self, source: int, row: Row, length: int) -> None:
         """Give ``row`` the first keys of another slot, whose ids are the same."""
         self._reserve(row.slot + 1, self._cache.length)
         self._cache.copy(source, row.slot, length)
         row.done = self._length[row.slot] = length
 
-    def _release(self, row: _Row) -> None:
+    def _release(self, row: Row) -> None:
         ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids[:-1], np.int32)])
         self._earlier.keep(row.request, ids)
         self._held[row.slot, : len(ids)] = keyed(ids, row.pictures)
@@ -325,7 +287,7 @@ class TransformersPolicy:
 
     # -- the model ---------------------------------------------------------------------------------------------------
 
-    def _logits(self, rows: Sequence[_Row], blocks: list[list[int]], starts: list[int]) -> torch.Tensor:
+    def _logits(self, rows: Sequence[Row], blocks: list[list[int]], starts: list[int]) -> torch.Tensor:
         slots = np.asarray([row.slot for row in rows])
         widths = np.asarray([len(block) for block in blocks])
         top = int(slots.max()) + 1
@@ -381,7 +343,7 @@ class TransformersPolicy:
         length = max(length, min(2 * old.length, self.window)) if length > old.length else old.length
         self._cache = old.grown(slots, length)
 
-    def _logits_slow(self, rows: Sequence[_Row]) -> torch.Tensor:
+    def _logits_slow(self, rows: Sequence[Row]) -> torch.Tensor:
         """Whole sequences anew: for models whose state is more than full-attention keys and values."""
         out = []
         for row in rows:
