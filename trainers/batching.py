@@ -5,7 +5,7 @@ Whatever the layout (padded, packed, trie), a batch ends in flat rows: losses ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -42,6 +42,7 @@ class Sample:
     trajectory: int
     columns: dict[str, FloatArray] = field(default_factory=dict)
     images: tuple[str, ...] = ()  # what its placeholders stand for, in order
+    passed: FloatArray | None = None  # logprobs by the trainer's last pass of an update, nan elsewhere; for the record
 
     @property
     def demonstrated(self) -> bool:
@@ -138,6 +139,13 @@ class Batch:
             sample=given.sample.to(device),
             columns={name: column.to(device) for name, column in given.columns.items()},
         )
+
+    def by_sample(self, values: npt.NDArray[Any]) -> Iterator[tuple[Sample, npt.NDArray[np.int64], npt.NDArray[Any]]]:
+        """Each sample with where its rows stand in it, and its part of ``values`` [n]."""
+        begin = 0
+        for sample, where in self.placed:
+            yield sample, where, values[begin : begin + len(where)]
+            begin += len(where)
 
     def states(self, model: Any) -> torch.Tensor:
         """[n, H] the last layer's states that the trained tokens are predicted from."""

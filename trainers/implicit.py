@@ -44,9 +44,8 @@ class ImplicitReward:
         with torch.no_grad():
             for batch in batches:
                 gap = batch.forward(self.model).logprobs - batch.forward(self.reference).logprobs
-                rest = gap.double().cpu().numpy()
-                for sample, where in batch.placed:
-                    q[number[id(sample)][where]], rest = rest[: len(where)], rest[len(where) :]
+                for sample, where, given in batch.by_sample(gap.double().cpu().numpy()):
+                    q[number[id(sample)][where]] = given
         owner = table.trajectory[table.token_turn]
         logit = self.config.beta * np.bincount(owner, q, len(table.ids))
         chance = 1 / (1 + np.exp(-np.clip(logit, -500, 500)))

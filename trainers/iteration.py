@@ -16,7 +16,7 @@ from agentrl.policies.base import Learning
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
-from agentrl.trainers import credit, memory
+from agentrl.trainers import credit, memory, passes
 from agentrl.trainers.ahead import Ahead
 from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
@@ -125,6 +125,7 @@ class Iteration:
                 samples = self.demos.mixed(samples, derive(recipe.seed, "demos", iteration))
             if streamed is None:
                 updated = learner.update(samples, seed, iteration / recipe.iterations)
+                passes.write(self.record.passes, f"{iteration:06d}", samples, table)
             else:
                 streamed.check(given)
         rollout.training_seconds += trained()

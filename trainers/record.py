@@ -29,6 +29,7 @@ class Record:
         self.folder = folder
         self.trajectories = folder / "trajectories"
         self.credit = folder / "credit"
+        self.passes = folder / "passes"
         self.checkpoints = folder / "checkpoints"
         self._follow: tuple[Sequence[Name], dict[str, Any]] = (("tensorboard",), {})
         self._trackers: list[Tracker] | None = None
@@ -46,8 +47,8 @@ class Record:
         _link_last(self.folder)
 
     def cut(self, iteration: int) -> None:
-        """Forget metrics and credit from ``iteration`` on: a resumed run makes them again, the same."""
-        for file in self.credit.glob("*.parquet"):
+        """Forget metrics, credit and passes from ``iteration`` on: a resumed run makes them again, the same."""
+        for file in [*self.credit.glob("*.parquet"), *self.passes.glob("*.parquet")]:
             if int(file.stem) >= iteration:
                 file.unlink()
         lines = [line for line in self.metrics() if line["iteration"] < iteration]

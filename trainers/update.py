@@ -146,9 +146,9 @@ class Learner:
         with torch.no_grad(), holding(self.model, weights):
             for batch in self._batches(samples):
                 logprobs = self._forward(batch, self.model).logprobs.float().cpu().numpy()
-                for sample, where in batch.placed:
+                for sample, where, given in batch.by_sample(logprobs):
                     values = np.zeros(len(sample.ids), np.float32)
-                    values[where], logprobs = logprobs[: len(where)], logprobs[len(where) :]
+                    values[where] = given
                     found[place.get(id(sample), -1)] = values
         for part in self._gathered(found):
             found |= part
@@ -196,6 +196,9 @@ class Learner:
         whole = self._whole(batches, sums) if self.objective.whole and len(batches) > 1 else None
         for i, batch in enumerate(batches):
             rows = self._rows(batch)
+            for sample, where, given in batch.by_sample(rows.logprobs.detach().float().cpu().numpy()):
+                sample.passed = np.full(len(sample.ids), np.nan, np.float32) if sample.passed is None else sample.passed
+                sample.passed[where] = given
             gradient = whole[i] if whole else self._gradient(rows, sums)
             tensors, gradients = [getattr(rows, name) for name in gradient], list(gradient.values())
             if self.critic:

@@ -46,9 +46,8 @@ class Critic:
         of = {id(sample): values for sample, values in zip(samples, found, strict=True)}
         with torch.no_grad():
             for batch in BATCHERS[batcher](samples, positions):
-                rest = self.head(batch.states(model)).double().cpu().numpy()
-                for sample, where in batch.placed:
-                    of[id(sample)][where], rest = rest[: len(where)], rest[len(where) :]
+                for sample, where, given in batch.by_sample(self.head(batch.states(model)).double().cpu().numpy()):
+                    of[id(sample)][where] = given
         return found
 
     def aim(self, samples: Sequence[Sample]) -> None:

@@ -13,12 +13,14 @@ import numpy as np
 from agentrl import store
 from agentrl.errors import UserError
 from agentrl.store.frames import Trajectories
+from agentrl.trainers import passes
 from agentrl.trainers.credit.batches import recipe_of
 from agentrl.trainers.credit.columns import action_of
 from agentrl.trainers.credit.table import TurnTable
 from agentrl.types import Group, Trajectory, Turn
 from agentrl.viewer.tokens import Pieces
 
+_ByTurn = Mapping[tuple[str, int], Any]
 _LABEL = 90  # characters of an observation that name a state
 
 
@@ -26,7 +28,7 @@ def group(run: Path, name: str, pieces: Pieces | None = None) -> dict[str, Any]:
     """Raises UserError for a group that is not stored."""
     found = Trajectories(run).group(name)
     pieces = pieces or Pieces.of(run)
-    given = _given(run, found)
+    given, passed = _stored(run, found)
     anchor = str(recipe_of(run).get("anchor", "state_key"))
     if anchor not in ("observation", "privileged"):  # a function of the user's is not run to look at a page
         anchor = "state_key"
@@ -36,20 +38,21 @@ def group(run: Path, name: str, pieces: Pieces | None = None) -> dict[str, Any]:
         "id": found.id,
         "task": found.task.key,
         "arguments": {key: repr(value) for key, value in found.task.kwargs},
-        "trajectories": [_trajectory(t, table, rows.get(t.id), given, pieces) for t in found],
+        "trajectories": [_trajectory(t, table, rows.get(t.id), given, passed, pieces) for t in found],
         "states": _states(table),
         "credited": bool(given),
     }
 
 
 def _trajectory(
-    t: Trajectory, table: TurnTable, rows: slice | None, given: Mapping[tuple[str, int], Any], pieces: Pieces
+    t: Trajectory, table: TurnTable, rows: slice | None, given: _ByTurn, passed: _ByTurn, pieces: Pieces
 ) -> dict[str, Any]:
     turns = []
     for number, turn in enumerate(t.turns):
         row = None if rows is None else rows.start + number
         state = (-1, -1) if row is None else (int(table.anchor[row]), int(table.next_anchor[row]))
-        turns.append(_turn(turn, *state, given.get((t.id, number)), pieces))
+        at = t.id, number
+        turns.append(_turn(turn, *state, given.get(at), passed.get(at), pieces))
     return {
         "id": t.id,
         "seed": t.seed,
@@ -65,7 +68,9 @@ def _trajectory(
     }
 
 
-def _turn(turn: Turn, state: int, after: int, credit: Mapping[str, Any] | None, pieces: Pieces) -> dict[str, Any]:
+def _turn(
+    turn: Turn, state: int, after: int, credit: Mapping[str, Any] | None, passed: Sequence[float] | None, pieces: Pieces
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "saw": [turn.observation] if isinstance(turn.observation, str) else _messages(turn.observation),
         "text": turn.text,
@@ -86,6 +91,7 @@ def _turn(turn: Turn, state: int, after: int, credit: Mapping[str, Any] | None, 
         "tokens": pieces(turn.completion_ids),
         "logprobs": _round(turn.logprobs),
         "entropies": _round(turn.entropies),
+        "moved": _round(np.subtract(passed, turn.logprobs)) if passed is not None else None,
     }
     if credit is not None:
         optional |= {
@@ -121,16 +127,15 @@ def _call(call: Any) -> dict[str, Any]:
     }
 
 
-def _given(run: Path, found: Group) -> dict[tuple[str, int], Any]:
-    """What training gave each turn of the group, where a run stored it."""
-    folder = run / "credit"
+def _stored(run: Path, found: Group) -> tuple[_ByTurn, _ByTurn]:
+    """What training gave each turn of the group, and what its last pass said of each token, where a run stored it."""
     ids = {t.id for t in found}
-    for file in sorted(folder.glob("*.parquet")) if folder.is_dir() else ():
-        if not (run / "trajectories" / file.name).exists() or not ids & _names(file):
-            continue
-        rows = store.read_table(file).to_pylist()
-        return {(row["trajectory"], row["turn"]): row for row in rows if row["trajectory"] in ids}
-    return {}
+    for file in sorted((run / "credit").glob("*.parquet")):
+        if (run / "trajectories" / file.name).exists() and ids & _names(file):
+            rows = store.read_table(file).to_pylist()
+            given = {(row["trajectory"], row["turn"]): row for row in rows if row["trajectory"] in ids}
+            return given, passes.read(run / "passes" / file.name, ids)
+    return {}, {}
 
 
 def _names(file: Path) -> set[str]:

@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from agentrl import store
-from agentrl.trainers import credit
+from agentrl.trainers import credit, passes
+from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.types import Group, Task, ToolRecord, Trajectory, Turn
 
@@ -61,6 +62,10 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             store.write(run / "trajectories", f"{iteration:06d}", groups, iteration=iteration)
             given = credit.assign(TurnTable.from_groups(groups), [], ["grpo", "gigpo-step"])
             ledger.write(run / "credit", f"{iteration:06d}", given)
+            samples = samples_of([*played, branch], given.advantages, given.table.start.tolist(), iteration)
+            for sample in samples:
+                sample.passed = np.where(sample.turn >= 0, sample.old_logprobs + np.float32(0.5), np.nan)
+            passes.write(run / "passes", f"{iteration:06d}", samples, given.table)
             lines.append({"iteration": iteration, "return": 0.5, "update": {"entropy": 0.1 * iteration}})
         (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         recipe = {"env": text or "E-v0", "credit": ["grpo", "gigpo-step"], "iterations": iterations, "seed": 0}

@@ -47,6 +47,7 @@ def test_a_group_shows_the_credit_that_training_stored(make_run: Make) -> None:
         shown = [turn["advantage"] for turn in t["turns"]]
         assert shown == pytest.approx(given.of(t["id"]).tolist(), rel=1e-3, abs=1e-9)
         assert {"grpo", "gigpo-step"} == set(t["turns"][0]["parts"])
+        assert [turn["moved"] for turn in t["turns"]] == [[0.5] * 4] * 6
     (branch,) = [t for t in found["trajectories"] if t["parent"]]
     assert branch["branch_turn"] == 2
     assert found["trajectories"][0]["turns"][0]["tools"][0]["seconds"] == 0.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,20 @@ def test_the_heat_map_says_what_was_stored(written: str, page: Any, tmp_path: Pa
     go(page, written, "episode", "0", "0", found["id"])
     chips = page.locator(".turn .chip.plus, .turn .chip.minus").filter(has_text="advantage").all_text_contents()
     assert chips == [f"advantage {turn['advantage']:+.3f}" for turn in found["turns"]]
+
+
+def test_a_token_says_how_far_the_trainer_moved_it(make_run: Make, page: Any, tmp_path: Path) -> None:
+    run = make_run()
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "policy: {path: small}\n")  # whose tokenizer gives the ids a text
+    export([run], tmp_path / "run.html")
+    go(page, f"file://{tmp_path / 'run.html'}", "episode", "0", "0", "0-0")
+    page.select_option("select[aria-label='heat map']", "logprob ratio")
+    token = page.locator(".turn .reply span").first
+    assert token.evaluate("node => node.style.background") not in ("", "transparent")
+    token.hover()
+    page.wait_for_selector("#tip.on")
+    assert f"trainer / sampler {math.exp(0.5):.4g}" in page.locator("#tip").text_content()
 
 
 def test_two_episodes_side_by_side_show_where_they_part(written: str, page: Any) -> None:
