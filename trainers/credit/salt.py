@@ -22,6 +22,7 @@ def salt(
     state: Any,
     *,
     base: Literal["grpo", "dr-grpo", "rloo"] = "grpo",
+    statistics: Literal["rows", "trajectories"] = "trajectories",
     history: Annotated[int, Field(ge=0)] = 0,
     counting: Counting = "occurrence",
     singleton: Singleton = "zero",
@@ -34,6 +35,9 @@ def salt(
     next state is not known because the episode was cut there, keeps ``A_i`` and does not count for others. Nothing
     is normalised again afterwards.
 
+    ``statistics`` are :func:`grpo`'s (base ``rloo`` has none). Where failures take more turns than successes, means
+    over ``trajectories`` leave steps that all make at 0 and the rest below it; means over ``rows`` do not.
+
     Which history and counting the paper has was not seen: a re-implementation's tests have ``history=3`` and
     ``counting="occurrence"``.
 
@@ -42,7 +46,7 @@ def salt(
     if base == "rloo":
         advantages, _ = rloo(table, None, singleton=singleton)
     else:
-        advantages, _ = grpo(table, None, std=base == "grpo", singleton=singleton)
+        advantages, _ = grpo(table, None, std=base == "grpo", statistics=statistics, singleton=singleton)
     step, known = steps(table, history)
     return merged(advantages, step, known & table.valid, table.trajectory, counting), state
 
