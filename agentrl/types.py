@@ -62,6 +62,11 @@ def text_of(content: Content) -> str:
     return content if isinstance(content, str) else "\n".join(part.get("text", "[image]") for part in content)
 
 
+def words_of(observation: Observation) -> str:
+    """What there is to read in an observation."""
+    return observation if isinstance(observation, str) else "\n".join(text_of(m["content"]) for m in observation)
+
+
 class ToolCall:
     """A call of a tool by name: ``ToolCall("submit", number=3)``."""
 

@@ -60,7 +60,7 @@ class ChatAgent:
         if not getattr(tokenizer, "chat_template", None):
             raise UserError(f"tokenizer {getattr(tokenizer, 'name_or_path', '')!r} has no chat template")
         self.tokenizer = tokenizer
-        self.vision = getattr(tokenizer, "vision", None)  # of policies that take images
+        self.vision: Any = getattr(tokenizer, "vision", None)  # of policies that take images
         self.config = config
         self.format: Format = format_for(config, tools)
         self.tools = tools
@@ -106,7 +106,9 @@ class ChatAgent:
         joined, because many templates insist on alternation. Content parts are shown as their text, images by a
         placeholder, or where the policy takes none by a word.
         """
-        read: list[Message] = [{**m, "content": self.read(m["content"])} for m in messages]
+        return self._fitted([{**m, "content": self.read(m["content"])} for m in messages], generate)
+
+    def _fitted(self, read: list[Message], generate: bool = True) -> str:
         fitted = [message_as_user(m) if m["role"] in self._refused else m for m in read]
         return str(
             self.tokenizer.apply_chat_template(
@@ -191,7 +193,7 @@ class ChatAgent:
         return self.encode(text)
 
     def _after_reply(self, messages: list[Message]) -> str:
-        rendered = self.render([_ANY, {"role": "assistant", "content": _MARK}, *messages])
+        rendered = self._fitted([_ANY, {"role": "assistant", "content": _MARK}, *messages])
         return rendered.partition(_MARK)[2]
 
 

@@ -10,16 +10,18 @@ from agentrl.agents.chat import AgentConfig, format_for
 from agentrl.agents.formats import Format
 from agentrl.errors import UserError
 from agentrl.policies.base import Said
-from agentrl.types import Action, IntArray, Message, Observation, Turn, text_of
+from agentrl.types import Action, IntArray, Message, Observation, Part, Turn, text_of
 
 
 class RemoteAgent:
     """Turns observations into messages and replies into actions, for one kind of environment."""
 
-    def __init__(self, config: AgentConfig, instructions: str, tools: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, config: AgentConfig, instructions: str, tools: list[dict[str, Any]], images: bool = False
+    ) -> None:
         if not config.appends:
             raise UserError("a policy behind an endpoint sees the whole history: agent.context full, thinking keep")
-        self.config = config
+        self.config, self.images = config, images
         self.format: Format = format_for(config, tools)
         native = config.format in ("auto", "tools")
         self.tools = tools if native else []
@@ -52,7 +54,9 @@ class RemoteConversation:
         """Record an observation; the messages that the policy answers. Every call is answered, as endpoints insist."""
         new: list[Message] = [{"role": "user", "content": observation}] if isinstance(observation, str) else observation
         for message in new:
-            plain: dict[str, Any] = {"role": message["role"], "content": text_of(message["content"])}
+            content = message["content"]
+            shown = _parts(content) if self.agent.images and not isinstance(content, str) else text_of(content)
+            plain: dict[str, Any] = {"role": message["role"], "content": shown}
             if self._open:
                 plain |= {"role": "tool", "tool_call_id": self._open.pop(0)}
             elif message["role"] == "tool":
@@ -83,3 +87,11 @@ class RemoteConversation:
     def resume(self, turns: Sequence[Turn]) -> None:
         if turns:
             raise UserError("a policy behind an endpoint plays whole episodes: it cannot go on from a stored turn")
+
+
+def _parts(content: list[Part]) -> list[dict[str, Any]]:
+    """Content parts as endpoints take them."""
+    return [
+        {"type": "image_url", "image_url": {"url": part["image"]}} if part["type"] == "image" else dict(part)
+        for part in content
+    ]

@@ -16,6 +16,7 @@ from agentrl.envs import plugins, registry
 from agentrl.envs.check import check as check_env
 from agentrl.envs.core import Admissible, Expert
 from agentrl.errors import UserError
+from agentrl.types import words_of
 
 app = typer.Typer(no_args_is_help=True, help="List, show and check environments; add your own.")
 
@@ -79,7 +80,7 @@ def show(name: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
         table.add_row(key.replace("_", " "), str(shown[key]).replace("[", r"\["))
     for schema in env.tools:
         table.add_row("tool", json.dumps(schema["function"]).replace("[", r"\["))
-    table.add_row(f"task {task}", str(observation).replace("[", r"\["))
+    table.add_row(f"task {task}", words_of(observation).replace("[", r"\["))
     Console().print(table)
 
 

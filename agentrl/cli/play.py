@@ -13,7 +13,7 @@ from rich.console import Console
 from agentrl.envs import plugins, registry
 from agentrl.envs.core import Admissible, Env
 from agentrl.errors import UserError
-from agentrl.types import Action, Observation, ToolCall, text_of
+from agentrl.types import Action, ToolCall, words_of
 
 
 def play(
@@ -85,7 +85,7 @@ def _episode(env: Env, console: Console, seed: int | None, options: dict[str, An
     total, turn, over, success, cost = 0.0, 0, False, False, 0.0
     limit = env.max_turns or sys.maxsize
     while not over and turn < limit:
-        console.print(f"\n{_text(observation)}")
+        console.print(f"\n{words_of(observation)}")
         action = _ask(env, console, f"[{turn + 1}/{limit}] > ")
         if action is None:
             console.print("\nleft")
@@ -94,7 +94,7 @@ def _episode(env: Env, console: Console, seed: int | None, options: dict[str, An
         turn, total, over = turn + 1, total + reward, terminated or truncated
         success = bool(info.get("success", False))
         cost += sum(record.cost for record in info.get("tool_calls", []))
-    if text := _text(observation):
+    if text := words_of(observation):
         console.print(f"\n{text}")
     ending = "success" if success else "over" if over else "turn limit reached"
     console.print(
@@ -136,10 +136,6 @@ def _kind(schema: dict[str, Any]) -> str:
 
 def _admissible(env: Env) -> str:
     return "\n".join(f"  {action}" for action in env.admissible_actions()) if isinstance(env, Admissible) else ""
-
-
-def _text(observation: Observation) -> str:
-    return observation if isinstance(observation, str) else "\n".join(text_of(m["content"]) for m in observation)
 
 
 def _value(text: str) -> Any:

@@ -3,6 +3,7 @@
     openai:gpt-4o-mini                         OPENAI_API_KEY, and OPENAI_BASE_URL where it is not OpenAI's own
     openai:NAME?rpm=60&in=0.15&out=0.6         at most 60 requests a minute; dollars a million tokens, to count costs
     openai:NAME?cache=answers                  what was answered once is read from this folder, and costs nothing
+    openai:NAME?images=1                       the model takes images; else it is told by a word that there is one
 
 What may pass (408, 409, 429, 5xx, a broken connection) is tried again, after the wait that the server asks for or one
 that doubles. A key that is refused or a model that is not there ends the run in a line.
@@ -28,6 +29,7 @@ from agentrl.policies.base import Said
 from agentrl.types import Message
 
 HOME = "https://api.openai.com/v1"
+OPTIONS = ("rpm", "concurrency", "in", "out", "cache", "images")
 TRIES = 7
 LONGEST_WAIT = 60.0  # seconds
 _PASSING = (408, 409, 429)
@@ -66,13 +68,14 @@ class OpenAIPolicy:
         concurrency: int = 16,
         prices: tuple[float, float] = (0.0, 0.0),
         cache: Path | None = None,
+        images: bool = False,
         first_wait: float = 0.5,
     ) -> None:
         try:
             import httpx
         except ImportError:
             raise UserError("openai: needs httpx: pip install 'agentrl-toolkit[openai]'") from None
-        self.name, self.model = f"openai:{model}", model
+        self.name, self.model, self.images = f"openai:{model}", model, images
         self.base_url = (base_url or os.environ.get("OPENAI_BASE_URL") or HOME).rstrip("/")
         key = key or os.environ.get("OPENAI_API_KEY")
         if not key and self.base_url == HOME:
@@ -94,14 +97,15 @@ class OpenAIPolicy:
             raise UserError("openai: takes a model: openai:MODEL")
         options = dict(parse_qsl(query, keep_blank_values=True))
         for option in options:
-            if option not in ("rpm", "concurrency", "in", "out", "cache"):
-                raise unknown("option of openai:", option, ["rpm", "concurrency", "in", "out", "cache"])
+            if option not in OPTIONS:
+                raise unknown("option of openai:", option, OPTIONS)
         return cls(
             model,
             rpm=_positive(options, "rpm"),
             concurrency=int(_positive(options, "concurrency") or 16),
             prices=(_positive(options, "in") or 0.0, _positive(options, "out") or 0.0),
             cache=Path(options["cache"]) if options.get("cache") else None,
+            images=options.get("images", "0") != "0",
         )
 
     async def chat(

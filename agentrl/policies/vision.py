@@ -25,6 +25,8 @@ from agentrl.errors import UserError
 from agentrl.types import Content, IntArray
 
 TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
+LARGEST = 1 << 24  # pixels
 REMEMBERED = 256  # pictures whose patches are kept
 
 
@@ -186,7 +188,12 @@ def load_seeing(where: Path | str, tokenizer: Any, config: Any) -> SeeingTokeniz
 def _decoded(url: str) -> Any:
     from PIL import Image
 
+    if not url.startswith("data:"):
+        raise ValueError(f"an image that is not there: {url[:100]}")
     try:
-        return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2], validate=True))).convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        image = Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2], validate=True)), formats=FORMATS)
+        if image.width * image.height > LARGEST:  # before anything is unpacked
+            raise ValueError(f"{image.width} x {image.height} pixels; at most {LARGEST} are taken")
+        return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"an image that cannot be read: {error}") from None

@@ -218,7 +218,8 @@ class Rollout:
 
     def _agent(self, kind: tuple[str, Any], env: Any) -> ChatAgent | RemoteAgent | None:
         if isinstance(self.policy, MessagePolicy):
-            return RemoteAgent(self.agent, env.instructions, env.tools)
+            sees = bool(getattr(self.policy, "images", False))
+            return RemoteAgent(self.agent, env.instructions, env.tools, sees)
         if not isinstance(self.policy, Policy):
             return None
         if kind not in self._agents:

@@ -24,7 +24,7 @@ from agentrl.rollout.limits import Limits
 from agentrl.rollout.stem import Stem, re_execute
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
-from agentrl.types import Action, Observation, StopReason, Task, Trajectory, Turn
+from agentrl.types import Action, Observation, StopReason, Task, Trajectory, Turn, images_of, words_of
 
 T = TypeVar("T")
 _OBSERVATIONS = Messages()
@@ -148,7 +148,7 @@ class Episode:
         reset = await self._env(lambda: self.env.areset(seed=job.seed, options={"task": job.task.id}), "reset")
         with blaming(StopReason.ENV_INVALID, "reset"):
             observation, info = reset
-            _check(observation)
+            _check(observation, self.agent)
             trajectory.info |= {k: v for k, v in info.items() if isinstance(v, str | int | float | bool)}
             return observation  # type: ignore[no-any-return]
 
@@ -260,7 +260,7 @@ class Episode:
         turn.seconds["env"] = time.perf_counter() - begin
         with blaming(StopReason.ENV_INVALID, "step"):
             observation, reward, terminated, truncated, info = step
-            _check(observation)
+            _check(observation, self.agent)
             parts = info.get("rewards") or ({"reward": reward} if reward else {})
             turn.rewards = {name: float(part) for name, part in parts.items()}
             if not math.isfinite(turn.reward):
@@ -302,9 +302,12 @@ def _with_hint(shown: Observation, hint: str) -> Observation:
     return f"{shown}\n\n{hint}" if isinstance(shown, str) else [*shown, {"role": "user", "content": hint}]
 
 
-def _check(observation: Any) -> None:
+def _check(observation: Any, agent: ChatAgent | RemoteAgent | None) -> None:
     if not _OBSERVATIONS.contains(observation):
         raise TypeError(f"an observation is text or messages, not {type(observation).__name__}")
-    size = len(observation) if isinstance(observation, str) else sum(len(m["content"]) for m in observation)
+    size = len(words_of(observation)) + sum(map(len, images_of(observation)))
     if size > MAX_CHARS:
         raise ValueError(f"an observation of {size} characters; at most {MAX_CHARS} are taken")
+    if isinstance(agent, ChatAgent):
+        for image in agent.seen(observation):
+            agent.vision.picture(image)

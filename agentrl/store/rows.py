@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from agentrl.types import Action, Group, ToolCall, Trajectory, Turn, text_of
+from agentrl.types import Action, Group, ToolCall, Trajectory, Turn, words_of
 
 Row = dict[str, Any]
 
@@ -86,9 +86,10 @@ def transcript(t: Trajectory) -> str:
     """A trajectory as people read it."""
     lines = [f"{t.id}  {t.task.key}  {'success' if t.success else 'no success'}  reward {t.reward:g}  {t.stop.value}"]
     for i, turn in enumerate(t.turns):
-        saw = turn.observation
-        text = saw if isinstance(saw, str) else "\n".join(text_of(m["content"]) for m in saw)
-        lines += [f"\n[{i}] {text}", f"  > {turn.text or turn.action}" + ("" if turn.valid else "   (invalid)")]
+        lines += [
+            f"\n[{i}] {words_of(turn.observation)}",
+            f"  > {turn.text or turn.action}" + ("" if turn.valid else "   (invalid)"),
+        ]
         for call in turn.tool_calls:
             lines.append(
                 f"    {call.name}: {call.seconds:.3f} s, cost {call.cost:g}" + (f", {call.error}" * bool(call.error))

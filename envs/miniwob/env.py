@@ -7,6 +7,7 @@ second limit, because a model thinks in its own time. Success is the whole rewar
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 import random
@@ -37,17 +38,22 @@ _FRAME = "#reward-display, #click-canvas, #sync-task-cover, #query"
 
 
 class MiniWoB(ToolEnv):
-    """Do what is asked on the page. Elements are called by their numbers."""
+    """Do what is asked on the page. Elements are called by their numbers.
+
+    ``screenshot`` shows the page as an image as well, with the numbers on it.
+    """
 
     reward_range = (-1.0, 1.0)
     points = True
     window = Window(width=400, height=320, skip=_FRAME, leaves=True, places=True, address=False)
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, page: str, screenshot: bool = False) -> None:
         if page not in TASKS:
             raise unknown("MiniWoB task", page, TASKS)
         self.url = f"{pages()}/miniwob/{page}.html"
         self.page = page
+        self.window = copy.copy(type(self).window)
+        self.window.screenshot = screenshot
         self.max_turns = LIMITS.get(page, LIMIT)
         self.utterance = ""
 

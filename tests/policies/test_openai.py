@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -211,3 +212,20 @@ def test_eval_and_collect_play_with_it(endpoint, monkeypatch, tmp_path, capsys):
         main(["train", "household-tiny", "--policy", "openai:m", "-o", str(tmp_path / "run")])
     assert ended.value.code == 2
     assert "not trained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sees", [False, True])
+def test_images_are_sent_where_the_model_takes_them(endpoint, monkeypatch, tmp_path, sees):
+    served = endpoint(says("<action>red</action>"))
+    monkeypatch.setenv("OPENAI_BASE_URL", served.url)
+    env = f"{Path(__file__).parents[2] / 'examples' / 'colours.py'}:Colours-v0"
+    asked = f"openai:m?images={int(sees)}"
+    with pytest.raises(SystemExit) as ended:
+        main(["collect", env, "--policy", asked, "-n", "1", "-o", str(tmp_path / "out")])
+    assert not ended.value.code
+    content = served.asked[0]["messages"][-1]["content"]
+    if sees:
+        assert [part["type"] for part in content] == ["image_url", "text"]
+        assert content[0]["image_url"]["url"].startswith("data:image/png;base64,")
+    else:
+        assert content == "[image]\ncolour?"

@@ -159,3 +159,21 @@ def test_what_is_not_there_is_said(viewer: Viewer) -> None:
     data = json.loads(ask(viewer, "/api/runs", **token)[1])
     have = data["runs"][0]["version"]
     assert json.loads(ask(viewer, f"/api/runs?have={have}", **token)[1]) == {"runs": None}
+
+
+def test_images_are_shown_and_nothing_else_is(make_run: Make, tmp_path: Path) -> None:
+    run = make_run(iterations=1)
+    url, bad = "data:image/png;base64,iVBORw0KGgo=", "data:image/svg+xml;base64,PHN2Zy8+"
+    (found,) = store.read(run / "trajectories")
+    saw = [{"type": "text", "text": "<b>"}, {"type": "image", "image": url}, {"type": "image", "image": bad}]
+    found.trajectories[0].turns[0].observation = [{"role": "user", "content": saw}]  # type: ignore[typeddict-item]
+    store.write(run / "trajectories", "000000", [found], iteration=0)
+    shown = group(run, found.id)
+    (mine,) = [t for t in shown["trajectories"] if t["id"] == found.trajectories[0].id]
+    assert mine["turns"][0]["saw"] == ["<b>", {"image": url}, {"image": bad}]
+    assert not any("base64" in label for label in shown["states"])
+    out = tmp_path / "run.html"
+    export([run], out)
+    html = out.read_text()
+    assert url in html
+    assert "img-src data:" in html

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import unicodedata
 from collections.abc import Hashable, Iterable, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrl.errors import UserError
-from agentrl.types import Observation, StopReason, Trajectory, Turn, spans
+from agentrl.types import Observation, StopReason, Trajectory, Turn, images_of, spans
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -25,7 +26,13 @@ def mean(values: npt.ArrayLike) -> float:
 
 
 def text_of(observation: Observation) -> str:
-    return observation if isinstance(observation, str) else json.dumps(observation, sort_keys=True, ensure_ascii=False)
+    """An observation as one text; an image is named by a digest."""
+    if isinstance(observation, str):
+        return observation
+    text = json.dumps(observation, sort_keys=True, ensure_ascii=False)
+    for url in set(images_of(observation)):
+        text = text.replace(url, hashlib.sha256(url.encode()).hexdigest()[:12])
+    return text
 
 
 def intern(values: Iterable[Hashable | None], seen: dict[Hashable, int]) -> Ints:

@@ -9,7 +9,7 @@ from agentrl.envs.check import check
 from agentrl.envs.miniwob.solvers import SOLVERS
 from agentrl.envs.miniwob.tasks import TASKS, splits
 from agentrl.errors import UserError
-from agentrl.types import ToolCall
+from agentrl.types import ToolCall, images_of
 
 pytestmark = [pytest.mark.web, pytest.mark.timeout(280)]
 RESTLESS = {"chase-circle", "click-pie"}  # they move while they are looked at
@@ -127,3 +127,19 @@ def test_bad_names_and_tasks_are_the_users_error(make):
     with pytest.raises(UserError, match="no expert"):
         env.expert()
     assert not set(splits()["train"]) & set(splits()["unseen"])
+
+
+def test_a_page_may_be_shown_as_an_image(chromium):
+    env = registry.make("agentrl/MiniWoB-click-test-2-v0", screenshot=True)
+    seen, _ = env.reset(options={"task": 1})
+    other, _ = env.reset(options={"task": 2})
+    [again], [unlike] = images_of(seen), images_of(other)
+    assert again.startswith("data:image/png;base64,")
+    assert unlike != again
+    after, reward, over, _, _ = env.step(env.expert())
+    assert (reward, over) == (1.0, True)
+    assert len(images_of(after)) == 1
+    env.close()
+    plain = registry.make("agentrl/MiniWoB-click-test-2-v0")
+    assert not images_of(plain.reset(options={"task": 1})[0])
+    plain.close()
