@@ -55,7 +55,7 @@ class Vision:
         ends = [getattr(config, f"vision_{name}_token_id", None) for name in ("start", "end")]
         start, end = ("" if i is None else tokenizer.convert_ids_to_tokens(i) for i in ends)
         self.markup = f"{start}{self.token}{end}"
-        self._known: dict[str, Picture] = {}
+        self._tokens: dict[int, int] = {}  # by key
         self._patches: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
 
     def __deepcopy__(self, memo: Any) -> Vision:
@@ -63,12 +63,11 @@ class Vision:
 
     def picture(self, url: str) -> Picture:
         """Raises ValueError for what is no picture."""
-        if url not in self._known:
+        key = -2 - int.from_bytes(hashlib.sha256(url.encode()).digest()[:7], "big")
+        if key not in self._tokens:
             grid = self.look(url)["image_grid_thw"]
-            tokens = int(grid.prod()) // int(self.processor.merge_size) ** 2
-            digest = hashlib.sha256(url.encode()).digest()
-            self._known[url] = Picture(url, -2 - int.from_bytes(digest[:7], "big"), tokens, self)
-        return self._known[url]
+            self._tokens[key] = int(grid.prod()) // int(self.processor.merge_size) ** 2
+        return Picture(url, key, self._tokens[key], self)
 
     def look(self, url: str) -> dict[str, torch.Tensor]:
         if url in self._patches:

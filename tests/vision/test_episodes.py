@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import vl
 from colours import COLOURS, png
@@ -28,11 +29,13 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> TransformersPolicy:
     return TransformersPolicy(*load_model(vl.small(tmp_path_factory.mktemp("policy"))), slots=2)
 
 
-def play(policy: TransformersPolicy, env: str, workers: int = 0, **agent: Any) -> Trajectory:
+def play(policy: TransformersPolicy, env: str, workers: int = 0, context: Any = "full", **kwargs: Any) -> Trajectory:
     async def one() -> Trajectory:
-        rollout = Rollout(policy, AgentConfig(format="text", **agent), Limits(turn_tokens=4), 2, workers=workers)
+        rollout = Rollout(
+            policy, AgentConfig(format="text", context=context), Limits(turns=3, turn_tokens=4), 2, workers=workers
+        )
         try:
-            return (await rollout.run([Job("a", Task(env, 1), 1, "g")]))[0]
+            return (await rollout.run([Job("a", Task(env, 1, tuple(kwargs.items())), 1, "g")]))[0]
         finally:
             rollout.close()
 
@@ -82,7 +85,7 @@ def test_a_tool_answers_with_an_image(policy: TransformersPolicy) -> None:
             )
 
     found = play(policy, "Camera-v0")
-    assert [turn.images for turn in found.turns] == [(SQUARE,), (SQUARE, OTHER)]
+    assert [turn.images for turn in found.turns[:2]] == [(SQUARE,), (SQUARE, OTHER)]
     assert found.trusted
 
 
@@ -105,3 +108,16 @@ def test_an_image_beyond_measure_is_not_unpacked(policy: TransformersPolicy) -> 
     assert len(bomb) < 1 << 17
     with pytest.raises(ValueError, match="4200 x 4200 pixels"):
         policy.tokenizer.vision.picture(bomb)
+
+
+@pytest.mark.web
+def test_a_browser_shows_its_pages(chromium: Any, tmp_path: Path) -> None:
+    seeing = TransformersPolicy(*load_model(vl.small(tmp_path / "policy", window=8192)), slots=1)
+    found = play(seeing, "agentrl/MiniWoB-click-test-2-v0", screenshot=True)
+    first = found.turns[0]
+    [image] = first.images
+    assert images_of(first.observation) == [image]
+    (height, width) = seeing.tokenizer.vision.look(image)["image_grid_thw"][0, 1:].tolist()
+    assert (first.prompt_ids == seeing.tokenizer.vision.token_id).sum() == height * width // 4 > 16
+    assert np.isfinite(first.logprobs).all()
+    assert found.trusted

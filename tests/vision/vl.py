@@ -28,7 +28,7 @@ SEEING: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
-def small(folder: Path, kind: str = "qwen2_vl", seed: int = 0) -> Path:
+def small(folder: Path, kind: str = "qwen2_vl", seed: int = 0, window: int = 256) -> Path:
     """A policy folder of about 0.15M parameters; an image of 16 x 16 becomes four tokens."""
     words = "Say what colour the square has: red, green or blue.\ncolour? red green blue the end <action></action>"
     tokenizer = train_tokenizer([words] * 4, 384)
@@ -42,7 +42,7 @@ def small(folder: Path, kind: str = "qwen2_vl", seed: int = 0) -> Path:
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 16,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": window,
         "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0},
         "tie_word_embeddings": True,
         "bos_token_id": None,

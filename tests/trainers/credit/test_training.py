@@ -49,7 +49,11 @@ SAME_AS_GRPO = {
 BRANCHES = ("rollout.brancher={arpo: {base: 1.0}}",)
 SUCCESS = ("limits.turns=16", "rollout.temperature=0.5")  # six turns at temperature 1 may see none
 HERE = Path(__file__).parent
-CHORES = (f"plugins=[{HERE / 'chores.py'}]", "env=Chores-v0", "limits.turns=16")  # tool calls, their scores, tasks again
+CHORES = (
+    f"plugins=[{HERE / 'chores.py'}]",
+    "env=Chores-v0",
+    "limits.turns=16",
+)  # tool calls, their scores, tasks again
 NEEDS: dict[str, tuple[str, ...]] = {
     "agentprm": ("agentprm={lr: 0.001}",),
     "arena": (f"judge={HERE / 'judge.py'}:shorter",),
