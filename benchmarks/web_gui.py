@@ -31,20 +31,20 @@ COMMON = [
 ]  # fmt: skip
 WORLDS: dict[str, dict[str, Any]] = {
     "shop": {
-        "envs": ["agentrl/Shop-v0"], "episodes": 4000, "noise": "0.1-0.4", "agent": ["format=text"], "window": 2048,
+        "envs": ["agentrl/Shop-v0"], "episodes": 3000, "noise": "0.1-0.4", "agent": ["format=text"], "window": 2048,
         "sft": ["epochs=1", "noise_weight=2"], "unseen": 100, "arms": BOTH,
         "train": ["rollout.tasks=8", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "optim.positions=4096"],
     },
     "miniwob": {
-        "envs": [f"agentrl/MiniWoB-{page}-v0" for page in PAGES], "episodes": 200, "noise": "0.2-0.5",
+        "envs": [f"agentrl/MiniWoB-{page}-v0" for page in PAGES], "episodes": 100, "noise": "0.2-0.5",
         "agent": ["format=tags"], "window": 1024, "sft": ["epochs=4", "noise_weight=2"], "unseen": 20,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=6", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "rollout.concurrency=4"],
     },
     "desktop": {
-        "envs": ["agentrl/Desktop-v0"], "kwargs": {"templates": "files-delete"}, "episodes": 120, "noise": "0.2-0.5",
+        "envs": ["agentrl/Desktop-v0"], "kwargs": {"templates": "files-delete"}, "episodes": 80, "noise": "0.2-0.5",
         "agent": ["format=tags"], "window": 2048, "sft": ["epochs=8", "noise_weight=2"], "unseen": 12,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=3", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
