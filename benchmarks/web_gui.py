@@ -23,6 +23,7 @@ import sweep
 import yaml
 
 PAGES = ("click-test-2", "click-button", "click-tab", "click-dialog-2", "focus-text-2", "click-option")
+FEW = Path(__file__).with_name("few_tools.py")
 GRPO, GIGPO = "{grpo: {std: false}}", "{gigpo-step: {weight: 1.0, gamma: 0.95, std: false}}"
 BOTH = [["grpo", f"credit=[{GRPO}]"], ["gigpo", f"credit=[{GRPO}, {GIGPO}]"]]
 COMMON = [
@@ -37,14 +38,14 @@ WORLDS: dict[str, dict[str, Any]] = {
                   "optim.positions=4096"],
     },
     "miniwob": {
-        "envs": [f"agentrl/MiniWoB-{page}-v0" for page in PAGES], "episodes": 100, "noise": "0.2-0.5",
+        "envs": [f"{FEW}:Few-{page}-v0" for page in PAGES], "episodes": 100, "noise": "0.2-0.5",
         "agent": ["format=tags"], "window": 1024, "sft": ["epochs=4", "noise_weight=2"], "unseen": 20,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=6", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "rollout.concurrency=4"],
     },
     "desktop": {
-        "envs": ["agentrl/Desktop-v0"], "kwargs": {"templates": "files-delete"}, "episodes": 80, "noise": "0.2-0.5",
+        "envs": [f"{FEW}:Few-desktop-v0"], "episodes": 80, "noise": "0.2-0.5",
         "agent": ["format=tags"], "window": 2048, "sft": ["epochs=8", "noise_weight=2"], "unseen": 12,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=3", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",

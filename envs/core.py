@@ -44,7 +44,8 @@ class Env(gymnasium.Env[Observation, Action]):
     takes microseconds, so that the engine calls it in place instead of in the environment's own thread.
     ``reward_range`` bounds the sum of an episode's rewards; ``reward_names``: all names its parts may have, if told.
     ``points = True`` says that actions point at what an observation shows (by its number), so that it is no give-away
-    that they stand there. ``max_turns`` may be set at reset where an episode has a limit of its own; else the
+    that they stand there. ``at_once`` is how many episodes a machine can hold side by side, where each is a browser or
+    more. ``max_turns`` may be set at reset where an episode has a limit of its own; else the
     registered one counts.
     """
 
@@ -56,6 +57,7 @@ class Env(gymnasium.Env[Observation, Action]):
     reward_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     reward_names: ClassVar[tuple[str, ...] | None] = None
     points: ClassVar[bool] = False
+    at_once: ClassVar[int | None] = None
     snapshot_level: str = "replay"  # exact | replay | none
     max_turns: int | None = None
     task_source: Callable[[], Sequence[Any]] | None = None  # set by the registry: the tasks a seed picks from

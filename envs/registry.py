@@ -164,6 +164,13 @@ def make(name: str, /, **kwargs: Any) -> Env:
     return env
 
 
+def at_once(id: str) -> int | None:
+    """How many episodes of an environment a machine can hold side by side; None: many. Raises UserError."""
+    found = spec(id)
+    with _dependencies(found):
+        return _class(found).at_once
+
+
 def split(spec: EnvSpec, name: str, kwargs: Mapping[str, Any] | None = None) -> Sequence[Any]:
     """The task ids of one split."""
     found = splits(spec, kwargs)

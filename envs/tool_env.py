@@ -70,6 +70,7 @@ class ToolEnv(Env):
                 cls._methods[tool.name] = home, attribute, tool
         cls.tools = [tool.schema for _, _, tool in cls._methods.values()]
         cls.snapshot_level = min([cls.snapshot_level, *(s.snapshot_level for s in sets.values())], key=_LEVELS.index)
+        cls.at_once = min((n for n in (cls.at_once, *(s.at_once for s in sets.values())) if n), default=None)
         functions = [cls.start, cls.score, *(tool.function for _, _, tool in cls._methods.values())]
         waits = any(inspect.iscoroutinefunction(f) for f in functions) or any(s.blocking for s in sets.values())
         waits = waits or any(t.terms.seconds or t.terms.rate for _, _, t in cls._methods.values())

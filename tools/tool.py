@@ -139,11 +139,13 @@ class Toolset:
 
     A ToolEnv takes one as a class attribute (``python = Python()``) and every instance works on a copy of its own, so
     the constructor only notes what ``reset`` later opens. ``snapshot_level`` says what of the state an environment can
-    save (exact), bring back by repeating the calls (replay), or neither (none).
+    save (exact), bring back by repeating the calls (replay), or neither (none). ``at_once`` is how many a machine can
+    hold side by side, where it is not many.
     """
 
     snapshot_level: ClassVar[str] = "none"
     blocking: ClassVar[bool] = True  # its tools take their time, so they run in the environment's thread
+    at_once: ClassVar[int | None] = None
 
     def reset(self) -> None:
         """Begin afresh."""

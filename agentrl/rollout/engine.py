@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +29,8 @@ from agentrl.types import IntArray, StopReason, Task, Trajectory
 
 @dataclass
 class Rollout:
-    """Plays jobs with one policy. ``concurrency`` episodes run at once; the rest queue, oldest first.
+    """Plays jobs with one policy. ``concurrency`` episodes run at once, or as many as their environments allow
+    (``Env.at_once``); the rest queue, oldest first.
 
     With ``keep_states`` environments that can are saved before every turn, so that jobs with a stem need not take its
     actions again; :meth:`forget` drops what is kept.
@@ -79,6 +81,8 @@ class Rollout:
         Several runs of one event loop share its places, the older one's jobs first. Spare jobs whose groups turned out
         whole without them are stopped and left out.
         """
+        if not self._runs:
+            self._bound(jobs)
         left = len(jobs)
         done: list[Trajectory | None] = [None] * len(jobs)
         groups: dict[str, Siblings] = {}
@@ -137,6 +141,11 @@ class Rollout:
     def close(self) -> None:
         self.forget()
         self.envs.close()
+
+    def _bound(self, jobs: Sequence[Job]) -> None:
+        for env in {job.task.env for job in jobs}:
+            with contextlib.suppress(UserError):  # it is told when the environment is built
+                self.concurrency = min(self.concurrency, registry.at_once(env) or self.concurrency)
 
     def _begin(self, live: Callable[[], int]) -> None:
         self._runs += 1

@@ -10,7 +10,7 @@ from agentrl.envs import registry
 from agentrl.envs.core import Snapshots, key_of
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.errors import UserError
-from agentrl.tools import ToolError, tool
+from agentrl.tools import ToolError, Toolset, tool
 from agentrl.types import ToolCall
 
 
@@ -342,3 +342,16 @@ def test_blocking_tools_get_a_thread() -> None:
     assert contents(asyncio.run(env.astep(ToolCall("where"))))[0].startswith("Blocking")
     env.close()
     assert started(Box).step(ToolCall("look"))[1] == 0.0
+
+
+def test_as_many_at_once_as_the_tool_that_allows_fewest():
+    class Many(Toolset):
+        at_once = 8
+
+    class Few(Toolset):
+        at_once = 3
+
+    class Both(ToolEnv):
+        many, few = Many(), Few()
+
+    assert (Both.at_once, ToolEnv.at_once) == (3, None)

@@ -348,3 +348,14 @@ def test_preflight_names_what_is_wrong():
     (done,) = run(rollout, [Job("j", Task("EngineFake-v0", 9), 0)])
     assert done.stop is StopReason.MAX_TURNS  # the registered limit
     assert len(done.turns) == 5
+
+
+def test_no_more_environments_are_made_than_a_machine_can_hold():
+    class Heavy(Fake):
+        at_once = 2
+        made: list = []
+
+    registry.register("EngineHeavy-v0", entry_point=Heavy, splits={"train": [3]}, max_turns=5)
+    jobs = [Job(str(i), Task("EngineHeavy-v0", 3), i) for i in range(7)]
+    assert len(run(Rollout(Idle()), jobs)) == 7
+    assert len(Heavy.made) == 2

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ class Window(Toolset):
     """
 
     snapshot_level = "replay"
+    at_once = 8 * (os.cpu_count() or 1)  # each is processes of 60 MB
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ class Mine(ar.ToolEnv):
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,7 @@ class Desktop(Toolset):
     """
 
     snapshot_level = "replay"
+    at_once = 4 * (os.cpu_count() or 1)  # each is a dozen processes
 
     def __init__(self, screenshot: bool = False, seconds: float = 60.0) -> None:
         self.screenshot, self.seconds = screenshot, seconds
