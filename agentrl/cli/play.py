@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from agentrl.envs import plugins, registry
-from agentrl.envs.core import Admissible, Env
+from agentrl.envs.core import Admissible, Env, key_of
 from agentrl.errors import UserError
-from agentrl.types import Action, ToolCall, words_of
+from agentrl.types import Action, Group, StopReason, Task, ToolCall, Trajectory, Turn, words_of
 
 
 def play(
     name: Annotated[str, typer.Argument(metavar="ENV", help="[FILE.py:]ID[:SPLIT], as guess.py:Guess-v0.")],
     task: Annotated[str | None, typer.Option(help="Task id; without it the seed picks one.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the episode.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to add the episode to, as for sft.")] = None,
     plugin: Annotated[list[str] | None, typer.Option("--plugin", metavar="PATH", help="Import this first.")] = None,
 ) -> None:
     """Act in an environment yourself: one line is one turn, ? lists what you can do, Ctrl-D ends.
@@ -27,17 +30,34 @@ def play(
     A tool is called as `compare guess=32`, as `compare 32`, or as {"name": "compare", "arguments": {"guess": 32}}.
 
     agentrl play guess.py:Guess-v0 --task 3
+
+    agentrl play agentrl/Desktop-v0 -o demos/mine
     """
     for path in plugin or []:
         plugins.load(path)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     at = registry.resolve(name)
     env = registry.make(name)
-    options = None if task is None else {"task": task_id(at.spec, task)}
+    seed = secrets.randbelow(1 << 31) if seed is None else seed
+    id = env.pick_task(seed, None) if task is None else task_id(at.spec, task)
+    played = Trajectory("", Task(at.spec.id, id), seed)
     try:
-        _episode(env, console, seed, options)
+        whole = _episode(env, console, played)
     finally:
         env.close()
+    if out is not None and whole:
+        console.print(f"stored in {_add(out, played)}")
+
+
+def _add(folder: Path, played: Trajectory) -> Path:
+    """Store a person's episode beside those that are there."""
+    from agentrl import store
+
+    number = len(list(folder.glob("person-*.parquet")))
+    played.id = played.group = f"person-{number:06d}"
+    path = store.write(folder, played.id, [Group(played.task, played.id, [played])])
+    (folder / "plugins.txt").write_text("".join(f"{p}\n" for p in plugins.loaded()))
+    return path
 
 
 def task_id(spec: registry.EnvSpec, text: str) -> str | int:
@@ -79,27 +99,33 @@ def parse_line(line: str, env: Env) -> Action:
     return ToolCall(words[0], **arguments)
 
 
-def _episode(env: Env, console: Console, seed: int | None, options: dict[str, Any] | None) -> None:
-    observation, info = env.reset(seed=seed, options=options)
+def _episode(env: Env, console: Console, played: Trajectory) -> bool:
+    """Let a person act; what they did is added to ``played``. False where they left before the end."""
+    observation, info = env.reset(seed=played.seed, options={"task": played.task.id})
     console.print("\n".join(filter(None, [env.instructions, _tools(env)])), style="dim")
-    total, turn, over, success, cost = 0.0, 0, False, False, 0.0
+    over, cost = False, 0.0
     limit = env.max_turns or sys.maxsize
-    while not over and turn < limit:
+    while not over and len(played.turns) < limit:
         console.print(f"\n{words_of(observation)}")
-        action = _ask(env, console, f"[{turn + 1}/{limit}] > ")
-        if action is None:
+        turn = Turn(observation, state_key=key_of(env, observation), policy="person")
+        turn.action = _ask(env, console, f"[{len(played.turns) + 1}/{limit}] > ")
+        if turn.action is None:
             console.print("\nleft")
-            return
-        observation, reward, terminated, truncated, info = env.step(action)
-        turn, total, over = turn + 1, total + reward, terminated or truncated
-        success = bool(info.get("success", False))
-        cost += sum(record.cost for record in info.get("tool_calls", []))
+            return False
+        observation, reward, terminated, truncated, info = env.step(turn.action)
+        turn.rewards = info.get("rewards") or ({"reward": float(reward)} if reward else {})
+        turn.valid, turn.tool_calls = bool(info.get("valid", True)), list(info.get("tool_calls", ()))
+        played.turns.append(turn)
+        over = terminated or truncated
+        cost += sum(record.cost for record in turn.tool_calls)
+        played.stop = StopReason.TERMINATED if terminated else StopReason.TRUNCATED if over else StopReason.MAX_TURNS
+        played.success = over and bool(info.get("success", played.reward >= 1.0))
     if text := words_of(observation):
         console.print(f"\n{text}")
-    ending = "success" if success else "over" if over else "turn limit reached"
-    console.print(
-        f"\n{ending}: reward {total:g} in {turn} turns" + (f", tool cost {cost:g}" if cost else ""), style="bold"
-    )
+    ending = "success" if played.success else "over" if over else "turn limit reached"
+    told = f"\n{ending}: reward {played.reward:g} in {len(played.turns)} turns"
+    console.print(told + (f", tool cost {cost:g}" if cost else ""), style="bold")
+    return True
 
 
 def _ask(env: Env, console: Console, prompt: str) -> Action | None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from agentrl import store
 from agentrl.cli.main import app
 from agentrl.envs import plugins, registry
 from agentrl.errors import UserError
@@ -153,6 +154,19 @@ def test_play_a_game() -> None:
     assert "error: Plain text does nothing here" in shown
     assert "argument 'guess'" in shown
     assert "success: reward 1 in 5 turns, tool cost 0.02" in shown
+
+
+def test_what_a_person_played_is_stored_and_can_be_imitated() -> None:
+    lines = f"compare 64\nnonsense\nsubmit {random.Random(3).randint(1, 64)}\n"
+    for task in (3, 3):
+        agentrl("play", "guess.py:Guess-v0", "--task", str(task), "-o", "mine", stdin=lines)
+    agentrl("play", "guess.py:Guess-v0", "-o", "mine", stdin="compare 3\n")  # left before the end
+    played = [t for group in store.read("mine") for t in group]
+    assert [(t.success, t.reward, len(t.turns), t.trusted) for t in played] == [(True, 1.0, 3, True)] * 2
+    assert [turn.valid for turn in played[0].turns] == [True, False, True]
+    assert played[0].turns[0].action == ToolCall("compare", guess=64)
+    assert played[0].turns[0].state_key
+    assert agentrl("sft", "mine", "--from-scratch", "1m", "--set", "epochs=1", "-o", "policy").exit_code == 0
 
 
 def test_play_ends_at_the_turn_limit_and_at_the_end_of_input() -> None:

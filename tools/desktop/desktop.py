@@ -57,8 +57,12 @@ class Desktop(Toolset):
             self._machine, self._episodes = Machine(self.seconds), 0
         self._episodes += 1
         how = {"files": dict(files), "hidden": dict(hidden or {}), "start": [list(p) for p in programs]}
-        self._machine.call("begin", **how, seconds=self.seconds / 2)
-        return self.look()
+        try:
+            self._machine.call("begin", **how, seconds=self.seconds / 2)
+            return self.look()
+        except RuntimeError:  # whatever was done to it, the next episode has another
+            self.close()
+            raise
 
     def look(self) -> Content:
         """The desktop as it is now."""

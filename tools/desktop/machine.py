@@ -25,6 +25,7 @@ from agentrl.tools.sandboxes.local import spawner
 
 _GUEST = str(Path(__file__).parent / "guest")
 _USER = "1000"
+_ROOM = 64 << 20  # bytes that each of its folders can hold
 _CONFIGURATION = ("fonts", "xdg")  # of /etc
 # What is run, and the Debian package that brings it.
 PACKAGES = {
@@ -110,16 +111,17 @@ def require() -> None:
 def _command() -> Sequence[str]:
     options = ["bwrap", "--die-with-parent", "--new-session", "--unshare-all", "--cap-drop", "ALL"]
     options += ["--uid", _USER, "--gid", _USER, "--hostname", "desktop", "--clearenv"]
-    options += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--dir", "/etc"]
+    options += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]
     for name in ("bin", "lib", "lib64", "sbin"):
         path = Path("/", name)
         if path.is_symlink():
             options += ["--symlink", os.readlink(path), f"/{name}"]
         elif path.is_dir():
             options += ["--ro-bind", f"/{name}", f"/{name}"]
+    # The home is a mount of its own, so that nobody inside can rename it.
+    for folder, mode in (("/tmp", "1777"), ("/dev/shm", "1777"), ("/etc", "0755"), ("/home/user", "0755")):
+        options += ["--perms", mode, "--size", str(_ROOM), "--tmpfs", folder]
     for name in _CONFIGURATION:
         options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for folder, size in (("/tmp", 64 << 20), ("/home", 64 << 20), ("/dev/shm", 64 << 20)):
-        options += ["--perms", "0755" if folder == "/home" else "1777", "--size", str(size), "--tmpfs", folder]
-    options += ["--dir", "/home/user", "--ro-bind", _GUEST, "/opt/guest", "--chdir", "/home/user"]
+    options += ["--ro-bind", _GUEST, "/opt/guest", "--remount-ro", "/", "--chdir", "/home/user"]
     return [*options, "/usr/bin/python3", "-s", "-u", "/opt/guest/main.py"]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from agentrl.envs.desktop import settings
 from agentrl.errors import UserError
 from agentrl.tools.desktop import Desktop, machine
 from agentrl.tools.tool import ToolError
 
+SETTINGS = settings.FILES
 EDITOR = [["mousepad", "a.txt"]]
 
 
@@ -26,6 +28,10 @@ def desktop(gui):
 
 def named(desktop, name):
     return next(e for e in desktop.seen.elements if e.name == name)
+
+
+def named_or_none(desktop, name):
+    return next((e for e in desktop.seen.elements if e.name == name and e.role == "cell"), None)
 
 
 def editor(desktop):
@@ -113,6 +119,31 @@ def test_nothing_stays_from_the_episode_before(desktop):
     assert desktop.files() == {}
     assert desktop.open({"a.txt": "one", "sub/b.txt": "two"}, [["thunar", "/home/user"]]) == first
     assert desktop.files() == {"a.txt": "one", "sub/": "", "sub/b.txt": "two"}
+
+
+@pytest.mark.gui
+def test_nothing_outside_the_home_can_be_spoilt(desktop):
+    first = desktop.open({"a.txt": "one"}, [["thunar", "/home"]], SETTINGS)
+    desktop.click(named(desktop, "user").ref)
+    desktop.press("F2")
+    desktop.type("gone")
+    desktop.press("Enter")
+    assert desktop.open({"a.txt": "one"}, [["thunar", "/home"]], SETTINGS) == first
+    for folder in ("/usr", "/home", "/"):
+        desktop.open({}, [["thunar", folder]], SETTINGS)
+        before = desktop.look()
+        desktop.press("Control+Shift+n")
+        desktop.type("new")
+        desktop.press("Enter")
+        desktop.press("Escape")
+        assert named_or_none(desktop, "new") is None, (folder, before)
+    desktop.open({}, [["thunar", "/tmp"]], SETTINGS)
+    desktop.press("Control+Shift+n")
+    desktop.type("new")
+    desktop.press("Enter")
+    assert named_or_none(desktop, "new") is not None
+    desktop.open({}, [["thunar", "/tmp"]], SETTINGS)
+    assert named_or_none(desktop, "new") is None
 
 
 @pytest.mark.gui

@@ -38,11 +38,12 @@ class Desk:
         self._tree.look()  # starts the accessibility bus
         self._rest()
         self._programs.keep()
+        self._kept = set(programs.TMP.iterdir())
 
     def begin(self, files: dict[str, str], hidden: dict[str, str], start: list[list[str]], seconds: float) -> Any:
         """A new home with these files (a path that ends with / is a folder), and these programs in it."""
         self._programs.end()
-        for old in programs.HOME.iterdir():
+        for old in [*programs.HOME.iterdir(), *set(programs.TMP.iterdir()).difference(self._kept)]:
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
         for path, text in {**files, **hidden}.items():
             at = programs.HOME / path

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 SIZE = 800, 600
-HOME = Path("/home/user")
+HOME, TMP = Path("/home/user"), Path("/tmp")
 QUIET = 0.1  # seconds without anything happening that count as rest
 DELAYED = 0.3  # after keys: GTK shows for 250 ms that a button is pressed before it acts, and completes names late
 
