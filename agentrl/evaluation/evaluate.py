@@ -39,7 +39,7 @@ def evaluate(
     only what is missing. Raises UserError where another evaluation is stored there; ``identity`` tells policies of
     one name apart.
     """
-    tasks = suite.tasks()[:limit]
+    placed = suite.placed()[:limit]
     jobs = [
         Job(
             id=f"{suite.name}/{task_name(task)}/{attempt}",
@@ -49,7 +49,7 @@ def evaluate(
             key=(index, attempt),
             temperature=suite.temperature,
         )
-        for index, task in enumerate(tasks)
+        for index, (task, _) in enumerate(placed)
         for attempt in range(attempts or suite.attempts)
     ]
     spool = Spool(out, f"{suite.name} {suite.model_dump_json()} {name} {identity} {seed}\n") if out else None
@@ -59,7 +59,11 @@ def evaluate(
         policy, agent or AgentConfig(), Limits(turn_tokens=suite.turn_tokens), deterministic=True, workers=workers
     )
 
+    parts = {task_name(task): part for task, part in placed}
+
     def tell(trajectory: Trajectory) -> None:
+        part = parts[task_name(trajectory.task)]
+        trajectory.info |= {"split": part.split} | ({"level": part.level} if part.level else {})
         if spool and trajectory.trusted:
             spool.add(trajectory)
         if on_done:

@@ -89,6 +89,7 @@ class Report:
     overall: Rate
     by_type: dict[str, Rate]
     by_split: dict[str, Rate]
+    by_level: dict[str, Rate]
     measures: dict[str, Mean]
     pass_at: dict[int, Mean]
     pass_hat: dict[int, Mean]
@@ -123,6 +124,7 @@ class Report:
             **self.overall.plain(),
             "by_type": {name: rate.plain() for name, rate in self.by_type.items()},
             "by_split": {name: rate.plain() for name, rate in self.by_split.items()},
+            "by_level": {name: rate.plain() for name, rate in self.by_level.items()},
             "turns": self.turns,
             "tokens": self.tokens,
             "reward": self.reward,
@@ -146,6 +148,7 @@ class Report:
         parts = [("all", "", self.overall)]
         parts += [("task type", name, rate) for name, rate in self.by_type.items()]
         parts += [("split", name, rate) for name, rate in self.by_split.items()]
+        parts += [("level", name, rate) for name, rate in self.by_level.items()]
         for kind, name, rate in parts:
             yield f"success: {kind}", name, rate.success, rate.ci_low, rate.ci_high, rate.episodes
         for title, found in (("pass@k", self.pass_at), ("pass^k", self.pass_hat)):
@@ -194,7 +197,8 @@ class Report:
         table = Table(title=f"{_escape(self.policy)} on {_escape(self.suite)}", box=None)
         for name in ("task type", "success", "95% interval", "episodes"):
             table.add_column(name, justify="left" if name == "task type" else "right")
-        for name, rate in {**self.by_type, "all": self.overall}.items():
+        levels = {f"level {name}": rate for name, rate in self.by_level.items()}
+        for name, rate in {**self.by_type, **levels, "all": self.overall}.items():
             interval = f"{rate.ci_low:.1%} – {rate.ci_high:.1%}"
             style = "bold" if name == "all" else ""
             table.add_row(_escape(name), f"{rate.success:.1%}", interval, str(rate.episodes), style=style)
@@ -214,6 +218,7 @@ def report(suite: str, policy: str, trajectories: Sequence[Trajectory]) -> Repor
         Rate.of(trusted),
         _rates(trusted, lambda t: str(t.info.get("task_type", t.task.env))),
         _rates(trusted, lambda t: str(t.info.get("split", "")) or t.task.env),
+        _rates([t for t in trusted if "level" in t.info], lambda t: str(t.info["level"])),
         measures={
             name: Mean.of([float(np.mean([of(t) for t in tried])) for tried in tasks.values()])
             for name, of in MEASURES.items()

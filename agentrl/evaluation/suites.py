@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,19 @@ DEFAULT_TASKS = 256  # of a split that is longer
 
 
 class Part(BaseModel):
-    """``first`` tasks of a split of one environment."""
+    """``first`` tasks of a split of one environment, of those that ``ids`` match (``tell_phone/*``).
+
+    ``level`` says how hard they are, in the suite's own words; success is reported by level where there are several.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     env: str
     kwargs: dict[str, Any] = Field(default_factory=dict)
     split: str = "unseen"
+    ids: list[str] | None = Field(None, min_length=1)
     first: int | None = Field(None, ge=1)
+    level: str = ""
 
 
 class Suite(BaseModel):
@@ -41,7 +47,11 @@ class Suite(BaseModel):
     reference: dict[str, float] = Field(default_factory=dict)  # success of the policies of REFERENCES
 
     def tasks(self) -> list[Task]:
-        return [task for part in self.parts for task in _tasks(part)]
+        return [task for task, _ in self.placed()]
+
+    def placed(self) -> list[tuple[Task, Part]]:
+        """Every task, with the part that it is of."""
+        return [(task, part) for part in self.parts for task in _tasks(part)]
 
 
 def bundled() -> dict[str, Path]:
@@ -105,6 +115,10 @@ def _of_environment(name: str, kwargs: dict[str, Any]) -> Suite:
 def _tasks(part: Part) -> list[Task]:
     spec = registry.spec(part.env)
     ids = registry.split(spec, part.split, part.kwargs)
+    if part.ids is not None:
+        ids = [id for id in ids if any(fnmatchcase(str(id), wanted) for wanted in part.ids)]
+        if not ids:
+            raise UserError(f"no task of {part.env}:{part.split} is called {' or '.join(part.ids)}")
     if part.first is not None and part.first > len(ids):
         raise UserError(f"{part.env}:{part.split} has {len(ids)} tasks, the suite wants {part.first}")
     return [Task(spec.id, id, tuple(sorted(part.kwargs.items()))) for id in ids[: part.first]]

@@ -14,6 +14,7 @@ import pytest
 
 import agentrl as ar
 from agentrl import store
+from agentrl.envs import registry
 from agentrl.evaluation import suites
 
 GATED = """
@@ -107,6 +108,35 @@ def test_suites_and_what_they_refer_to() -> None:
         assert set(suite.reference) <= set(suites.REFERENCES), name
     found = ar.evaluate("keydoor-unseen", "random")
     assert found.success == pytest.approx(suites.load("keydoor-unseen").reference["random"], abs=5e-4)
+
+
+def test_every_bundled_environment_has_a_suite() -> None:
+    parts = [part for path in suites.bundled().values() for part in suites.read(path).parts]
+    measured = {part.env for part in parts}
+    bundled = {spec.id for spec in registry.listed() if spec.id.startswith("agentrl/")}
+    left = {id for id in bundled - measured if not id.startswith("agentrl/MiniWoB-")}  # pages without a solver
+    assert left == {"agentrl/OfficeWithUser-v0"}  # whose user is a model that somebody has to serve
+    assert measured <= bundled
+
+
+def test_parts_choose_tasks_by_id_and_have_levels(tmp_path: Path) -> None:
+    file = tmp_path / "desk.yaml"
+    office = {"env": "agentrl/Office-v0", "ids": ["tell_phone/*"], "first": 3, "level": "easy"}
+    rest = {"env": "agentrl/Office-v0", "ids": ["reply/50", "reply/51"], "level": "hard"}
+    file.write_text(json.dumps({"parts": [office, rest]}))
+    found = ar.evaluate(str(file), "expert", out=tmp_path / "out")
+    assert [t.task.id for t in found.trajectories] == [f"tell_phone/{i}" for i in (50, 51, 52)] + [
+        "reply/50",
+        "reply/51",
+    ]
+    assert {name: rate.episodes for name, rate in found.by_level.items()} == {"easy": 3, "hard": 2}
+    assert list(found.by_split) == ["unseen"]
+    again = ar.evaluate(str(file), "expert", out=tmp_path / "out")
+    assert again.by_level == found.by_level
+    assert ("success: level", "hard", 1.0) in [row[:3] for row in again.rows()]
+    file.write_text(json.dumps({"parts": [{**office, "ids": ["tell_fone/*"]}]}))
+    with pytest.raises(ar.UserError, match=r"no task of agentrl/Office-v0:unseen is called tell_fone/\*"):
+        suites.load(str(file)).tasks()
 
 
 def test_tasks_of_two_environments_with_the_same_ids_are_told_apart() -> None:
