@@ -62,8 +62,9 @@ def _(mo):
     mo.md("""
     ## Which turn earned what
 
-    GRPO gives every turn of an episode the same (less a penalty where it was invalid); GiGPO and GraphGPO also compare turns that began in the same state.
-    They are worked out from what is stored, so any estimator can be asked about any run.
+    GRPO gives every turn of an episode the same (less a penalty where it was invalid); GiGPO and GraphGPO also compare
+    turns that began in the same state. They are worked out from what is stored, so any estimator can be asked about any
+    run.
     """)
     return
 

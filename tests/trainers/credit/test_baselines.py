@@ -55,3 +55,19 @@ def test_without_token_counts_every_turn_counts_once() -> None:
 @pytest.mark.parametrize("method", ["rloo", "reinforce-pp", "reinforce-pp-baseline"])
 def test_an_empty_table_gives_nothing(method: str) -> None:
     assert len(assign(TurnTable.from_groups([]), credit=[method, "whiten", "clip"]).advantages) == 0
+
+
+@pytest.mark.parametrize(("statistics", "shared", "alone"), [("trajectories", 0.0, -0.5), ("rows", 0.25, -0.25)])
+def test_salt_subtracts_the_mean_of_episodes_or_of_turns(statistics: str, shared: float, alone: float) -> None:
+    """A success of one turn and a failure of three that begins alike: by turns the mean is 1/4, by episodes 1/2."""
+    table = TurnTable.from_arrays(
+        ids=["a", "b"],
+        group=["g", "g"],
+        length=[1, 3],
+        reward=[1.0, 0.0, 0.0, 0.0],
+        anchor=["s", "s", "t", "u"],
+        next_anchor=["t", "t", "u", "v"],
+        action=["go", "go", "on", "on"],
+    )
+    credit = {"salt": {"base": "dr-grpo", "statistics": statistics}}
+    np.testing.assert_allclose(assign(table, credit=credit).advantages, [shared, shared, alone, alone])
