@@ -1,4 +1,4 @@
-"""What each way of learning from episodes makes of ``small`` on the tiny household: the commands that a user would type.
+"""What each way of learning from episodes makes of ``small`` on the tiny household: the commands a user would type.
 
     python benchmarks/learning.py --seeds 3 --out sweeps/learning
 
