@@ -157,7 +157,8 @@ class Batch:
         ids, positions, tree = self.input_ids, self.position_ids, self.tree
         if tree is None or positions is None:
             ids = ids.to(device)
-            seen = looked(model, ids, self.images) if any(self.images) else {}
+            eyes = getattr(model, "eyes", None)
+            seen = looked(model, ids, self.images) if any(self.images) or eyes else {}
             hidden: torch.Tensor = model.base_model(input_ids=ids, use_cache=False, **seen)[0]
             return hidden
         extra = -ids.shape[1] % BLOCK if device.type != "cpu" else 0

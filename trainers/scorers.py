@@ -109,14 +109,12 @@ class Scorers:
         samples = spoken(played, table.start.tolist())
         cut = [t for t in played if "last_observation" in t.info]
         after = [self.rollout.next_prompt(t) for t in cut]
-        ends = [asked_next(prompt[: window - 1]) for prompt in after]
+        fits = [len(prompt) < window for prompt, _ in after]  # a full window is an end
+        ends = [asked_next(*end) if fit else asked_next(end[0][:1]) for end, fit in zip(after, fits, strict=True)]
         found, tails = (
             critic.values(learner.model, part, learner.batcher, learner.optim.positions) for part in (samples, ends)
         )
-        last = {
-            t.id: float(values[-1]) if len(prompt) < window else 0.0  # a full window is an end
-            for t, prompt, values in zip(cut, after, tails, strict=True)
-        }
+        last = {t.id: float(values[-1]) if fit else 0.0 for t, fit, values in zip(cut, fits, tails, strict=True)}
         return scored(table, samples, found, last)
 
     def _continued(

@@ -143,10 +143,10 @@ def spoken(played: Sequence[Trajectory], start: Sequence[int]) -> list[Sample]:
     return samples
 
 
-def asked_next(prompt: IntArray) -> Sample:
+def asked_next(prompt: IntArray, images: tuple[str, ...] = ()) -> Sample:
     """A sample whose one row stands at the end of a prompt: where the value of what comes next is read."""
     n = len(prompt) + 1
     nothing = np.zeros(n, np.float32)
     weight = (np.arange(n) == n - 1).astype(np.float32)
     turn = np.where(weight > 0, 0, -1).astype(np.int32)
-    return Sample(np.append(prompt, 0).astype(np.int32), weight, nothing, nothing, turn, 0)
+    return Sample(np.append(prompt, 0).astype(np.int32), weight, nothing, nothing, turn, 0, images=images)

@@ -49,21 +49,23 @@ class WholeHistory:
         chat = self.agents[trajectory.task.env].start()
         ids: list[int] = []
         turns: list[int] = []
+        images: tuple[str, ...] = ()
         for number, turn in enumerate(trajectory.turns, first):
             prompt = chat.prompt(turn.info.get("shown", turn.observation)).tolist()
             completion = turn.completion_ids.tolist()
             if len(prompt) + len(completion) > self.window:
                 break
-            if prompt[: len(ids)] != ids:
-                yield _sample(ids, turns)
+            if prompt[: len(ids)] != ids or chat.images[: len(images)] != images:
+                yield _sample(ids, turns, images)
                 ids, turns = [], []
+            images = chat.images
             turns += [-1] * (len(prompt) - len(ids)) + [number] * len(completion)
             ids = prompt + completion
             chat.reply(turn.completion_ids, turn.text)
         if ids:
-            yield _sample(ids, turns)
+            yield _sample(ids, turns, images)
 
 
-def _sample(ids: list[int], turns: list[int]) -> Sample:
+def _sample(ids: list[int], turns: list[int], images: tuple[str, ...]) -> Sample:
     turn, zeros = np.asarray(turns, np.int32), np.zeros(len(ids), np.float32)
-    return Sample(np.asarray(ids, np.int32), (turn >= 0).astype(np.float32), zeros, zeros, turn, 0)
+    return Sample(np.asarray(ids, np.int32), (turn >= 0).astype(np.float32), zeros, zeros, turn, 0, images=images)

@@ -168,6 +168,8 @@ def looked(model: Any, ids: torch.Tensor, images: Sequence[Sequence[str]]) -> di
         raise UserError("these turns were sampled after images, and this model takes none")
     rows = zip(ids.cpu().numpy(), images, strict=True)
     pictures = [picture for row, urls in rows for picture in within(row, [eyes.picture(url) for url in urls])]
+    if int((ids == eyes.token_id).sum()) != sum(picture.tokens for picture in pictures):
+        raise ValueError("image placeholders without the images that they stand for")
     return {"position_ids": places(model, ids, pictures), **patches(pictures, ids.device)}
 
 

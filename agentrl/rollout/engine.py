@@ -121,8 +121,8 @@ class Rollout:
             await self._end()
         return [t for t in done if t is not None]
 
-    def next_prompt(self, trajectory: Trajectory) -> IntArray:
-        """What the policy would have been asked next, had the episode not been cut short."""
+    def next_prompt(self, trajectory: Trajectory) -> tuple[IntArray, tuple[str, ...]]:
+        """What the policy would have been asked next, had the episode not been cut short: ids and their images."""
         task = trajectory.task
         kind = (task.env, task.kwargs)
         if kind not in self._agents:  # it was played before a resume
@@ -131,7 +131,7 @@ class Rollout:
             env.close()
         chat = self._agents[kind].start(trajectory.world_seed)
         chat.resume(trajectory.turns)
-        return chat.prompt(trajectory.info["last_observation"])
+        return chat.prompt(trajectory.info["last_observation"]), chat.images
 
     def forget(self, id: str | None = None) -> None:
         """Free the states that :attr:`keep_states` has gathered, of one trajectory or (none) of all."""

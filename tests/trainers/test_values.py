@@ -299,6 +299,6 @@ def test_what_would_have_been_asked_next_is_what_the_next_turn_was_asked() -> No
         found.append((rollout, trajectory))
     (short, cut), (_, longer) = found
     assert len(longer.turns) == 4
-    np.testing.assert_array_equal(short.next_prompt(cut), longer.turns[3].prompt_ids)
+    np.testing.assert_array_equal(short.next_prompt(cut)[0], longer.turns[3].prompt_ids)
     fresh = Rollout(short.policy, agent, Limits())  # as after a resume: it has played nothing
-    np.testing.assert_array_equal(fresh.next_prompt(cut), longer.turns[3].prompt_ids)
+    np.testing.assert_array_equal(fresh.next_prompt(cut)[0], longer.turns[3].prompt_ids)

@@ -111,6 +111,21 @@ def test_the_stored_images_are_those_that_the_logprobs_are_of(seeing: Path, play
     assert gap([repainted(t) for t in played]) > 1e-3
 
 
+def test_placeholders_without_their_images_are_refused(seeing: Path, played: list[Trajectory]) -> None:
+    model, _ = load_model(seeing)
+    samples = [replace(s, images=()) for s in samples_of(played[:1], np.zeros(3), [0])]
+    with pytest.raises(ValueError, match="without the images"):
+        BATCHERS["padded"](samples, 4096)[0].forward(model)
+
+
+def test_adapters_and_a_critic_see_as_well(seeing: Path, tmp_path: Path) -> None:
+    settings = [*SMALL, "iterations=1", "lora={}", "value={}", "credit=[gae]", "optim.checkpointing=true"]
+    api.train(ENV, policy=str(seeing), out=tmp_path / "run", set=settings)
+    (line,) = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert line["update"]["logprob_gap_max"] < 1e-5
+    assert line["update"]["value_grad_norm"] > 0
+
+
 def test_a_trie_is_refused_with_its_reason(seeing: Path) -> None:
     model, _ = load_model(seeing)
     name, note = choose(model, "trie")
