@@ -54,7 +54,7 @@ GUI_PACKAGES := xvfb openbox dbus-daemon at-spi2-core gir1.2-atspi-2.0 python3-g
 	fonts-dejavu-core mousepad galculator thunar
 test-gui: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) $(GUI_PACKAGES)'
-	$(BIN)/pytest -m gui $(ARGS)
+	$(BIN)/pytest -m gui tests/tools/desktop tests/envs/desktop $(ARGS)
 
 # reasoning-gym needs a compiler: one of its dependencies comes as C.
 test-code: $(VENV)/.test-installed

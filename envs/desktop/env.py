@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 from agentrl.envs.desktop.expert import displayed, next_call
@@ -13,6 +14,8 @@ from agentrl.tools import tool
 from agentrl.tools.desktop import Desktop as Display
 from agentrl.tools.desktop import View
 from agentrl.types import ToolCall
+
+_NUMBER = re.compile(r"\[\d+\] ")
 
 
 class Desktop(ToolEnv):
@@ -51,8 +54,8 @@ class Desktop(ToolEnv):
         return next_call(goal_of(self.task), self.seen, self.display.files(), self.used)
 
     def state_key(self) -> Any:
-        """The windows as they read."""
-        return self.seen.lines()
+        """The windows as they read, without the numbers, which tell in what order things were first seen."""
+        return [_NUMBER.sub("", line) for line in self.seen.lines()]
 
     @property
     def seen(self) -> View:

@@ -10,7 +10,7 @@ gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi, GLib  # noqa: E402
 
 _MOST = 400  # items in a view
-_TEXT = 2_000  # characters of a field
+_NAME, _TEXT = 200, 2_000  # characters of a name, of a field
 # Roles that can be acted on, and how they are called. What else has a name or a text is text.
 _ROLES = {
     "push button": "button", "toggle button": "button", "check box": "checkbox", "radio button": "radio",
@@ -53,7 +53,7 @@ class Tree:
                 if _showing(window):
                     inside: list[dict[str, Any]] = []
                     self._walk(window, inside)
-                    title = window.get_name() or ""
+                    title = (window.get_name() or "")[:_NAME]
                     self.titles.update({item["ref"]: title for item in inside if "ref" in item})
                     items += [{"window": title, "active": _is(window, Atspi.StateType.ACTIVE)}, *_timeless(inside)]
         return items
@@ -73,7 +73,7 @@ class Tree:
             if not _showing(child):
                 continue
             role = child.get_role_name()
-            name = (child.get_name() or "").strip()
+            name = (child.get_name() or "").strip()[:_NAME]
             if role in _ROLES:
                 box = _box(child)
                 if box is None or (role == "table cell" and not name):
