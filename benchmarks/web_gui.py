@@ -45,11 +45,11 @@ WORLDS: dict[str, dict[str, Any]] = {
                   "rollout.concurrency=4"],
     },
     "desktop": {
-        "envs": [f"{FEW}:Few-desktop-v0"], "episodes": 80, "noise": "0.2-0.5",
-        "agent": ["format=tags"], "window": 2048, "sft": ["epochs=8", "noise_weight=2"], "unseen": 12,
+        "envs": [f"{FEW}:Few-desktop-v0"], "episodes": 60, "noise": "0.2-0.5",
+        "agent": ["format=tags"], "window": 2048, "sft": ["epochs=6", "noise_weight=2"], "unseen": 12,
         "arms": BOTH[1:],
-        "train": ["rollout.tasks=3", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
-                  "rollout.concurrency=6"],
+        "train": ["rollout.tasks=2", "rollout.group=8", "iterations=10", "optim.lr=5e-4", "limits.turn_tokens=32",
+                  "rollout.concurrency=8"],
     },
 }  # fmt: skip
 
