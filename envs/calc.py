@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from agentrl.envs.ids import by_kind
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.errors import UserError
 from agentrl.seeds import derive
@@ -65,10 +66,7 @@ KINDS = (
 
 def splits() -> dict[str, list[str]]:
     """Task ids: number of the kind, and seed."""
-    return {
-        name: [f"{kind}/{seed}" for seed in seeds for kind in range(len(KINDS))]
-        for name, seeds in (("train", TRAIN), ("unseen", UNSEEN))
-    }
+    return by_kind(range(len(KINDS)), train=TRAIN, unseen=UNSEEN)
 
 
 class Calc(ToolEnv):

@@ -12,6 +12,7 @@ import random
 from typing import Any
 
 from agentrl.envs.code.template import Problem, problem, templates
+from agentrl.envs.ids import by_kind
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.errors import UserError, unknown
 from agentrl.tools import tool
@@ -25,13 +26,9 @@ NOVEL_TEMPLATES = ("digits-peaks", "library-never-lent", "log-percentile", "maze
 LIMITS = Limits(wall=10.0)
 
 
-def splits(sandbox: str = "local") -> dict[str, list[str]]:
+def splits() -> dict[str, list[str]]:
     known = [name for name in templates() if name not in NOVEL_TEMPLATES]
-    return {
-        "train": [f"{name}/{seed}" for seed in TRAIN for name in known],
-        "unseen": [f"{name}/{seed}" for seed in UNSEEN for name in known],
-        "novel": [f"{name}/{seed}" for seed in NOVEL for name in NOVEL_TEMPLATES],
-    }
+    return by_kind(known, train=TRAIN, unseen=UNSEEN) | by_kind(NOVEL_TEMPLATES, novel=NOVEL)
 
 
 class CodeInterpreter(ToolEnv):

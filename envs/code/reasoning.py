@@ -14,6 +14,7 @@ from typing import Any
 
 from agentrl.envs.code.env import LIMITS, same
 from agentrl.envs.code.symbolic import equal
+from agentrl.envs.ids import by_kind
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.errors import UserError, unknown
 from agentrl.seeds import derive
@@ -35,11 +36,8 @@ string_insertion string_manipulation string_splitting string_synthesis word_sequ
 GENERATORS = sorted([*_EXACT.split(), *SYMBOLIC])
 
 
-def splits(sandbox: str = "local") -> dict[str, list[str]]:
-    return {
-        name: [f"{generator}/{seed}" for seed in seeds for generator in GENERATORS]
-        for name, seeds in (("train", TRAIN), ("unseen", UNSEEN))
-    }
+def splits() -> dict[str, list[str]]:
+    return by_kind(GENERATORS, train=TRAIN, unseen=UNSEEN)
 
 
 class Reasoning(ToolEnv):

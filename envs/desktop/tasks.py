@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from agentrl.envs.desktop import words
+from agentrl.envs.ids import by_kind
 from agentrl.errors import UserError, unknown
 from agentrl.seeds import derive
 
@@ -225,10 +226,7 @@ def splits(templates: str = "") -> dict[str, list[str]]:
     for template in chosen:
         if template not in TEMPLATES:
             raise unknown("template of Desktop", template, TEMPLATES)
-    return {
-        name: [f"{template}/{seed}" for seed in seeds for template in chosen]
-        for name, seeds in (("train", TRAIN), ("unseen", UNSEEN))
-    }
+    return by_kind(chosen, train=TRAIN, unseen=UNSEEN)
 
 
 @lru_cache(maxsize=4096)

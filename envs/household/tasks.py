@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TypeVar, overload
+from typing import TypeVar
 
 from agentrl.envs.household.engine import Engine
 from agentrl.envs.household.expert import next_command
@@ -36,6 +36,7 @@ from agentrl.envs.household.world import (
     TREATMENTS,
     TWO,
 )
+from agentrl.envs.ids import Ids
 from agentrl.errors import UserError, unknown
 
 T = TypeVar("T")
@@ -70,38 +71,25 @@ _TEXTS = {
 _ID = re.compile(rf"({'|'.join(SIZES)})-({'|'.join(SPLITS)})-([0-9]{{5}})", re.ASCII)
 
 
-class Ids(Sequence[str]):
-    """The task ids of a split, made when they are asked for. Several sizes take turns."""
+def ids(sizes: Sequence[str], split: str) -> Ids:
+    """The task ids of a split. Several sizes take turns."""
 
-    def __init__(self, sizes: Sequence[str], split: str) -> None:
-        self._sizes, self._split = tuple(sizes), split
+    def name(i: int) -> str:
+        number, size = divmod(i, len(sizes))
+        return f"{sizes[size]}-{split}-{number:05d}"
 
-    def __len__(self) -> int:
-        return len(self._sizes) * SPLITS[self._split]
+    def holds(task: object) -> bool:
+        return is_id(task) and str(task).split("-")[0] in sizes and str(task).split("-")[1] == split
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        number, size = divmod(range(len(self))[index], len(self._sizes))
-        return f"{self._sizes[size]}-{self._split}-{number:05d}"
-
-    def __contains__(self, task: object) -> bool:
-        return is_id(task) and str(task).split("-")[0] in self._sizes and str(task).split("-")[1] == self._split
-
-    def __repr__(self) -> str:
-        return f"Ids({'+'.join(self._sizes)}, {self._split}, {len(self)})"
+    return Ids(len(sizes) * SPLITS[split], name, holds)
 
 
-def splits(size: str = "small", game_file: str | None = None, **_: object) -> dict[str, Sequence[str]]:
+def splits(size: str = "small", game_file: str | None = None) -> dict[str, Sequence[str]]:
     """The task ids of every split, for the arguments that the environment takes."""
     if game_file is not None:
         return {split: (str(game_file),) for split in SPLITS}
     sizes = parse_size(size)
-    return {split: Ids(sizes, split) for split in SPLITS}
+    return {split: ids(sizes, split) for split in SPLITS}
 
 
 def parse_size(size: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from agentrl.envs.ids import by_kind
 from agentrl.envs.office.database import Change, Database, Row, changes, settle, words
 from agentrl.envs.office.draft import ME, Draft
 from agentrl.envs.office.jobs import JOBS
@@ -30,13 +31,9 @@ COLLATERAL = 0.5
 Whole = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-def splits(**_: Any) -> dict[str, list[str]]:
+def splits() -> dict[str, list[str]]:
     known = [name for name in JOBS if name not in NOVEL_JOBS]
-    return {
-        "train": [f"{name}/{seed}" for seed in TRAIN for name in known],
-        "unseen": [f"{name}/{seed}" for seed in UNSEEN for name in known],
-        "novel": [f"{name}/{seed}" for seed in NOVEL for name in NOVEL_JOBS],
-    }
+    return by_kind(known, train=TRAIN, unseen=UNSEEN) | by_kind(NOVEL_JOBS, novel=NOVEL)
 
 
 class Office(ToolEnv):

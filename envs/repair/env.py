@@ -11,6 +11,7 @@ import re
 from contextlib import closing
 from typing import Any
 
+from agentrl.envs.ids import by_kind
 from agentrl.envs.repair.bugs import BUGS
 from agentrl.envs.repair.repository import Repository, repository
 from agentrl.envs.tool_env import ToolEnv
@@ -45,14 +46,10 @@ for path in sorted(glob.glob("tests/*.py")):
 """
 
 
-def splits(sandbox: str = "local") -> dict[str, list[str]]:
+def splits() -> dict[str, list[str]]:
     every = [f"{module}-{bug}" for module, bugs in BUGS.items() for bug in bugs]
     known = [name for name in every if name not in NOVEL_TASKS]
-    return {
-        "train": [f"{name}/{seed}" for seed in TRAIN for name in known],
-        "unseen": [f"{name}/{seed}" for seed in UNSEEN for name in known],
-        "novel": [f"{name}/{seed}" for seed in NOVEL for name in NOVEL_TASKS],
-    }
+    return by_kind(known, train=TRAIN, unseen=UNSEEN) | by_kind(NOVEL_TASKS, novel=NOVEL)
 
 
 class CodeRepair(ToolEnv):

@@ -12,8 +12,8 @@ import random
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import overload
 
+from agentrl.envs.ids import Ids
 from agentrl.envs.shop import words
 from agentrl.envs.shop.catalogue import Product, catalogue, dollars
 from agentrl.envs.shop.expert import solves
@@ -34,34 +34,16 @@ HELD_OUT = {
 }
 
 
-class Ids(Sequence[str]):
-    """The task ids of a split, made when they are asked for."""
-
-    def __init__(self, split: str) -> None:
-        self._split = split
-
-    def __len__(self) -> int:
-        return SPLITS[self._split]
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return f"{self._split}-{range(len(self))[index]:05d}"
-
-    def __contains__(self, task: object) -> bool:
-        return is_id(task) and str(task).startswith(f"{self._split}-")
-
-    def __repr__(self) -> str:
-        return f"Ids({self._split}, {len(self)})"
+def ids(split: str) -> Ids:
+    """The task ids of a split."""
+    return Ids(
+        SPLITS[split], lambda i: f"{split}-{i:05d}", lambda task: is_id(task) and str(task).startswith(f"{split}-")
+    )
 
 
-def splits(**_: object) -> dict[str, Sequence[str]]:
+def splits() -> dict[str, Sequence[str]]:
     """The task ids of every split."""
-    return {split: Ids(split) for split in SPLITS}
+    return {split: ids(split) for split in SPLITS}
 
 
 def is_id(task: object) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from agentrl.envs.ids import by_kind
 from agentrl.envs.site import data
 from agentrl.errors import UserError, unknown
 from agentrl.seeds import derive
@@ -180,10 +181,7 @@ _ask(
 
 def splits() -> dict[str, list[str]]:
     """Task ids: template and seed."""
-    return {
-        name: [f"{template}/{seed}" for seed in seeds for template in TEMPLATES]
-        for name, seeds in (("train", TRAIN), ("unseen", UNSEEN))
-    }
+    return by_kind(TEMPLATES, train=TRAIN, unseen=UNSEEN)
 
 
 @lru_cache(maxsize=4096)
