@@ -1,8 +1,8 @@
 """Demonstrators who call tools more often than they need, for ``tools_at_work.py``.
 
-Tools, observations and rewards are those of Calc-v0 and Search-v0; FewHops-v0 has the templates of Search-v0 that
-follow two relations. Only the experts differ, and their tasks: other numbers and other worlds, so that a policy that
-imitates them knows none of the tasks it is later trained or judged on.
+Tools, observations and rewards are those of Calc-v0 and Search-v0; FewHops-v0 has the six templates of Search-v0 that
+follow two relations from a person. Only the experts differ, and their tasks: other numbers and other worlds, so that a
+policy that imitates them knows none of the tasks it is later trained or judged on.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import random
 
 import agentrl as ar
 from agentrl.envs.calc import KINDS, Calc, problem
-from agentrl.envs.search.env import Search
-from agentrl.envs.search.env import splits as search_splits
+from agentrl.envs.search.env import OTHERS, WORLDS, Search
 from agentrl.envs.search.library import library
 from agentrl.envs.search.questions import HITS, TEMPLATES
 from agentrl.tools.calculator import calculator
 from agentrl.types import ToolCall
 
-FEW = [
-    str(i)
-    for i, (_, path) in enumerate(TEMPLATES)
-    if len(path.split()) == 3 and "<" not in path and ":" not in path.partition(":")[2]
-]
-HOPS = {name: [task for task in tasks if str(task).partition("/")[0] in FEW] for name, tasks in search_splits().items()}
+_PATHS = (
+    "person: spouse birthplace", "person: spouse employer", "person: spouse school", "person: employer founder",
+    "person: birthplace mayor", "person: school rector",
+)  # fmt: skip
+FEW = [str(i) for i, (_, path) in enumerate(TEMPLATES) if path in _PATHS]
+
+
+def hops(worlds: range, questions: int) -> list[str]:
+    return [f"{template}/{world}/{n}" for n in range(questions) for world in worlds for template in FEW]
+
+
 SUMS = [f"{kind}/{seed}" for seed in range(100, 500) for kind in range(len(KINDS))]
-WORLDS = [f"{template}/{world}/{n}" for n in range(2) for world in range(30, 130) for template in FEW]
 
 
 @ar.register("EagerCalc-v0", splits={"train": SUMS}, max_turns=6)
@@ -42,12 +45,12 @@ class EagerCalc(Calc):
         return ToolCall("answer", number=calculator(self.expression))
 
 
-@ar.register("FewHops-v0", splits=HOPS, max_turns=14)
+@ar.register("FewHops-v0", splits={"train": hops(WORLDS, 10), "unseen": hops(OTHERS, 5)}, max_turns=14)
 class FewHops(Search):
     instructions = Search.instructions
 
 
-@ar.register("EagerHops-v0", splits={"train": WORLDS}, max_turns=14)
+@ar.register("EagerHops-v0", splits={"train": hops(range(30, 130), 6)}, max_turns=14)
 class EagerHops(FewHops):
     instructions = Search.instructions
 

@@ -21,36 +21,29 @@ from pathlib import Path
 from typing import Any
 
 from agentrl import store
+from agentrl.evaluation.statistics import bootstrap, wilson
 from agentrl.types import Trajectory
 
 EAGER = Path(__file__).with_name("eager.py")
 WORLDS: dict[str, dict[str, Any]] = {
-    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 11200},
-    "search": {"demos": f"{EAGER}:EagerHops-v0", "env": f"{EAGER}:FewHops-v0", "episodes": 6000},
+    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 11200, "batch": 16},
+    "search": {"demos": f"{EAGER}:EagerHops-v0", "env": f"{EAGER}:FewHops-v0", "episodes": 3600, "batch": 8},
 }
-CLONING = ["epochs=1", "batch=16", "bf16=true", "batcher=trie"]
+CLONING = ["epochs=1", "bf16=true", "batcher=trie"]
 COMMON = [
-    "rollout.deterministic=true", "rollout.tasks=8", "limits.turn_tokens=48", "credit=[{grpo: {std: false}}]",
-    "loss.aggregate=sequence", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.minibatches=2",
-    "evaluate=false", "threads=1",
+    "rollout.deterministic=true", "rollout.tasks=8", "rollout.group=8", "limits.turn_tokens=48", "credit=[grpo]",
+    "loss.aggregate=sequence", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.anneal=true",
+    "optim.minibatches=2", "evaluate=false", "checkpoint_every=1000", "threads=1",
 ]  # fmt: skip
-PENALTY = "invalid-penalty: {coef: 0.1}"
-ARMS = {
-    "plain": [f"rewards=[{{{PENALTY}}}]", "rollout.group=8"],
-    "otc": [f"rewards=[otc, {{{PENALTY}}}]", "rollout.group=8"],
-    "arpo": [
-        f"rewards=[{{{PENALTY}}}]", "rollout.group=8", "credit=[{tree-hard: {std: false}}]",
-        "rollout.brancher={arpo: {roots: 4, base: 0.3}}",
-    ],
-}  # fmt: skip
+ARMS = {"plain": [], "otc": ["rewards=[otc]"], "arpo": ["rollout.brancher={arpo: {roots: 4, base: 0.3}}"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world", choices=WORLDS)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=25)
-    parser.add_argument("--tasks", type=int, default=200, help="unseen tasks that are played before and after")
+    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--tasks", type=int, default=300, help="unseen tasks that are played before and after")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="make these policies only: start, plain, otc, arpo (with commas)")
     args = parser.parse_args()
@@ -62,8 +55,10 @@ def main() -> None:
             train(world, out, arm, args.iterations, args.seed)
         evaluate(world, out, arm, args.tasks, args.seed)
         found = {arm: measured(out, arm) for arm in ("start", *ARMS) if (out / f"{arm}-eval" / "report.json").exists()}
-        (args.out / f"{args.world}.json").write_text(json.dumps({"command": sys.argv, **found}, indent=1) + "\n")
-    show(found)
+    against = {arm: paired(out, arm) for arm in ("start", "otc", "arpo") if arm in found and "plain" in found}
+    result = {"command": sys.argv, "policies": found, "against plain": against}
+    (args.out / f"{args.world}.json").write_text(json.dumps(result, indent=1) + "\n")
+    show(found, against)
     draw(found, args.out / f"{args.world}.png")
 
 
@@ -78,7 +73,7 @@ def begin(world: dict[str, Any], out: Path, seed: int) -> None:
     if not (out / "demos").exists():
         agentrl("collect", world["demos"], "-n", world["episodes"], "-o", out / "demos", "--seed", seed)
     if not (out / "start").exists():
-        changes = [word for change in CLONING for word in ("--set", change)]
+        changes = [word for change in (*CLONING, f"batch={world['batch']}") for word in ("--set", change)]
         agentrl("sft", out / "demos", "--from-scratch", "1m", "--agent", "format=tags", *changes, "-o", out / "start",
                 "--seed", seed)  # fmt: skip
 
@@ -106,6 +101,7 @@ def measured(out: Path, arm: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "episodes": len(played),
         "success": len(won) / len(played),
+        "success_interval": wilson(len(won), len(played)),
         "calls": statistics.mean(map(calls, played)),
         "calls_at_success": statistics.mean(map(calls, won)) if won else None,
         "successes_a_call": len(won) / max(1, sum(map(calls, played))),
@@ -113,6 +109,19 @@ def measured(out: Path, arm: str) -> dict[str, Any]:
     }
     if (out / arm / "trajectories").exists():
         found["training"] = training(out / arm)
+    return found
+
+
+def paired(out: Path, arm: str) -> dict[str, Any]:
+    """An arm less ``plain``, task by task, with 95% bootstrap intervals; calls where both succeed."""
+    base, other = ({t.task.id: t for group in store.read(out / f"{a}-eval") for t in group} for a in ("plain", arm))
+    both = [task for task in base if base[task].success and other[task].success]
+    gain = [float(other[task].success) - float(base[task].success) for task in base]
+    more = [calls(other[task]) - calls(base[task]) for task in both]
+    found: dict[str, Any] = {"success": statistics.mean(gain), "success_interval": bootstrap(gain), "both": len(both)}
+    if len(both) > 1:
+        found |= {"calls": statistics.mean(more), "calls_interval": bootstrap(more)}
+        found["calls_of_plain"] = statistics.mean(calls(base[task]) for task in both)
     return found
 
 
@@ -132,12 +141,20 @@ def calls(trajectory: Trajectory) -> int:
     return sum(len(turn.tool_calls) for turn in trajectory.turns)
 
 
-def show(found: dict[str, Any]) -> None:
+def show(found: dict[str, Any], against: dict[str, Any]) -> None:
     print("policy    success   calls  at success  successes a call  calls in training")
     for arm, m in found.items():
         at = f"{m['calls_at_success']:.2f}" if m["calls_at_success"] is not None else "-"
         made = f"{m['training'][-1]['calls']:.0f}" if m.get("training") else "-"
         print(f"{arm:8} {m['success']:8.1%} {m['calls']:7.2f} {at:>11} {m['successes_a_call']:17.2f} {made:>18}")
+    for arm, m in against.items():
+        low, high = m["success_interval"]
+        print(f"{arm} less plain: success {m['success']:+.1%} [{low:+.1%}, {high:+.1%}]", end="")
+        if "calls" in m:
+            low, high = m["calls_interval"]
+            share = m["calls"] / m["calls_of_plain"] if m["calls_of_plain"] else 0.0
+            print(f"; calls {m['calls']:+.2f} [{low:+.2f}, {high:+.2f}] ({share:+.1%}) on {m['both']} tasks", end="")
+        print()
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
