@@ -5,8 +5,8 @@
 
 A small policy is made by ``agentrl collect`` (of demonstrators who call tools more often than they need, ``eager.py``)
 and ``agentrl sft --from-scratch``, then trained from the same start and on the same tasks in three ways: plain GRPO,
-with the transform ``otc``, and with ARPO branching. All four policies play the same unseen tasks. What is there already
-is not made again. Writes ``WORLD.json`` and ``WORLD.png`` and prints a table.
+with the transform ``otc``, and with ARPO branching; nothing else differs. All four policies play the same unseen tasks.
+What is there already is not made again. Writes ``WORLD.json`` and ``WORLD.png`` and prints two tables.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ WORLDS: dict[str, dict[str, Any]] = {
 CLONING = ["epochs=1", "bf16=true", "batcher=trie"]
 COMMON = [
     "rollout.deterministic=true", "rollout.tasks=8", "rollout.group=8", "limits.turn_tokens=48", "credit=[grpo]",
-    "loss.aggregate=sequence", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.anneal=true",
+    "loss.aggregate=token", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.anneal=true",
     "optim.minibatches=2", "evaluate=false", "checkpoint_every=1000", "threads=1",
 ]  # fmt: skip
-ARMS = {"plain": [], "otc": ["rewards=[otc]"], "arpo": ["rollout.brancher={arpo: {roots: 4, base: 0.3}}"]}
+ARMS = {"plain": [], "otc": ["rewards=[otc]"], "arpo": ["rollout.brancher=arpo"]}
 
 
 def main() -> None:
@@ -55,9 +55,9 @@ def main() -> None:
             train(world, out, arm, args.iterations, args.seed)
         evaluate(world, out, arm, args.tasks, args.seed)
         found = {arm: measured(out, arm) for arm in ("start", *ARMS) if (out / f"{arm}-eval" / "report.json").exists()}
-    against = {arm: paired(out, arm) for arm in ("start", "otc", "arpo") if arm in found and "plain" in found}
-    result = {"command": sys.argv, "policies": found, "against plain": against}
-    (args.out / f"{args.world}.json").write_text(json.dumps(result, indent=1) + "\n")
+        against = {arm: paired(out, arm) for arm in ("start", "otc", "arpo") if {arm, "plain"} <= found.keys()}
+        result = {"command": sys.argv, "policies": found, "against plain": against}
+        (args.out / f"{args.world}.json").write_text(json.dumps(result, indent=1) + "\n")
     show(found, against)
     draw(found, args.out / f"{args.world}.png")
 
@@ -176,7 +176,8 @@ def draw(found: dict[str, Any], path: Path) -> None:
     right.set(xlabel="tool calls made in training", ylabel="success in training, mean of 5 (%)", ylim=(0, 100))
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
