@@ -27,7 +27,7 @@ class ValueHead(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.linear(hidden.float()).squeeze(-1)
+        found: torch.Tensor = self.linear(hidden.to(self.linear.weight.dtype)).squeeze(-1)
         return found
 
 

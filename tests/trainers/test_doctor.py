@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from agentrl.cli import main
+from agentrl.policies.load import BUNDLED, load_model
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.trainers import doctor
 from agentrl.trainers.doctor import Examination, checksum, pieces
@@ -29,6 +31,18 @@ def test_the_bundled_policy_is_well_and_its_sampled_tokens_are_marked(short):
     sampled = "".join(bench.tokenizer.decode(turn.completion_ids.tolist()) for turn in bench.episode.turns)
     assert "".join(text for text, trained in marked if trained) == sampled
     assert marked[0][1] is False
+
+
+def test_a_folder_with_another_model_is_well_too(short, tmp_path):
+    _, tokenizer = load_model(BUNDLED["small"])
+    torch.manual_seed(0)
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "max_position_embeddings": 1024}
+    Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), **heads, **shape)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    findings = list(Examination(str(tmp_path)).run())
+    assert not failed(findings)
+    assert {f.name for f in findings} >= {"chat template", "batches", "loss mask", "learning rate 0", "weights arrive"}
 
 
 def test_a_sampler_with_other_weights_is_found(short, monkeypatch):

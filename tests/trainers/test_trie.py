@@ -18,9 +18,10 @@ from agentrl.policies.prefixes import in_order
 from agentrl.trainers import attention
 from agentrl.trainers.attention import Tree
 from agentrl.trainers.batching import BATCHERS, Sample
-from agentrl.trainers.recipe import LossConfig, OptimConfig
+from agentrl.trainers.recipe import LossConfig, OptimConfig, ValueConfig
 from agentrl.trainers.trie import build, cut
 from agentrl.trainers.update import Learner
+from agentrl.trainers.values import Critic
 
 V = 48
 SHAPE = {
@@ -202,7 +203,7 @@ def test_any_trie_gives_what_samples_give_alone(made, budget):
     assert (by - gradient).abs().max() < 1e-10 * max(1.0, float(gradient.abs().max()))
 
 
-@pytest.mark.parametrize("policy", ["ppo", "gspo", "bapo"])
+@pytest.mark.parametrize("policy", ["ppo", "gspo", "bapo", "gae"])
 @pytest.mark.parametrize("shape", ["branched", "windowed"])
 def test_three_updates_give_the_same_weights_under_every_layout(policy, shape):
     made = []
@@ -216,18 +217,26 @@ def test_three_updates_give_the_same_weights_under_every_layout(policy, shape):
     for s in made:
         s.turn = np.where(s.weight > 0, np.int32(s.trajectory), np.int32(-1))
         s.old_logprobs = np.full(len(s.ids), -3.9, np.float32)
+        if policy == "gae":  # a critic learns beside, and half of its gradient goes on into the trunk
+            targets = np.random.default_rng(s.trajectory).normal(size=len(s.ids)).astype(np.float32)
+            s.columns = {"values": targets / 2, "returns": np.where(s.turn >= 0, targets, np.float32("nan"))}
     weights = {}
     for layout in BATCHERS:
         model = model_of("llama").train()
         optim = OptimConfig(batcher=layout, positions=150, minibatches=2, lr=1e-2)
-        learner = Learner(model, optim, LossConfig(policy=policy, max_logprob_gap=99))
+        critic = Critic(ValueConfig(trunk=0.5), model) if policy == "gae" else None
+        if critic is not None:
+            critic.head.double()
+        loss = LossConfig(policy="ppo" if policy == "gae" else policy, max_logprob_gap=99)
+        learner = Learner(model, optim, loss, critic=critic)
         assert learner.batcher == layout
         for step in range(3):
             learner.update(made, step)
-        weights[layout] = torch.cat([p.detach().flatten() for p in model.parameters()])
-    assert (
-        weights["padded"] - torch.cat([p.detach().flatten() for p in model_of("llama").parameters()])
-    ).abs().max() > 1e-2
+        learnt = [*model.parameters(), *(critic.head.parameters() if critic else ())]
+        weights[layout] = torch.cat([p.detach().flatten() for p in learnt])
+    start = torch.cat([p.detach().flatten() for p in model_of("llama").parameters()])
+    assert (weights["padded"][: len(start)] - start).abs().max() > 1e-2
+    assert policy != "gae" or weights["padded"][len(start) :].abs().min() > 1e-4
     for layout in ("packed", "trie"):
         assert (weights[layout] - weights["padded"]).abs().max() < 1e-8
 
