@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-SETTINGS = ("plain", "logits at once", "checkpointing", "bf16", "checkpointing and bf16")
+SETTINGS = ("plain", "logits at once", "checkpointing", "bf16", "checkpointing and bf16", "lora")
 
 
 def one(setting: str, tokens: int) -> dict[str, float]:
@@ -20,9 +20,9 @@ def one(setting: str, tokens: int) -> dict[str, float]:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from agentrl.trainers import batching
+    from agentrl.trainers import adapters, batching
     from agentrl.trainers.batching import Sample
-    from agentrl.trainers.recipe import LossConfig, OptimConfig
+    from agentrl.trainers.recipe import LoraConfig, LossConfig, OptimConfig
     from agentrl.trainers.update import Learner
 
     torch.set_num_threads(1)
@@ -31,6 +31,8 @@ def one(setting: str, tokens: int) -> dict[str, float]:
         batching.LOGITS_PER_CHUNK = 1 << 40
     shape = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=49152, intermediate_size=768, tie_word_embeddings=True, **shape))
+    if setting == "lora":
+        adapters.add(model, LoraConfig(), "none", 0)
     optim = OptimConfig(checkpointing="checkpointing" in setting, bf16="bf16" in setting)
     learner = Learner(model, optim, LossConfig(max_logprob_gap=99))
     rng, made = np.random.default_rng(0), []

@@ -41,7 +41,7 @@ from agentrl.trainers.update import Learner
 T = TypeVar("T")
 _FOREVER = timedelta(days=365)  # the others wait while process 0 plays episodes
 _GONE = "another process of this run has ended; go on from the last checkpoint: agentrl train --resume RUN"
-_LOST = re.compile("peer|socket|broken pipe|remote process", re.IGNORECASE)
+_LOST = re.compile("peer|socket|broken pipe|remote process|connection|got 0 bytes", re.IGNORECASE)
 
 
 def processes() -> int:
