@@ -23,13 +23,14 @@ class Clock(Observer):
     def __init__(self, given: dict[str, Any]) -> None:
         self.given = given
         self.begin: float | None = None
+        self.begin_cpu = 0.0
         self.tokens = 0
         self.parts: dict[str, float] = {}
         self.history: list[float] = []
 
     def phase(self, name: str, total: int) -> None:
         if self.begin is None:
-            self.begin = time.perf_counter()
+            self.begin, self.begin_cpu = time.perf_counter(), time.process_time()
 
     def iteration(self, metrics: dict[str, Any], total: int) -> None:
         seconds = time.perf_counter() - (self.begin or 0.0)
@@ -39,6 +40,7 @@ class Clock(Observer):
             self.parts[name] = self.parts.get(name, 0.0) + spent[name]
         self.history.append(metrics["success"])
         line = {"seconds": seconds, "success": metrics["success"], "tokens": self.tokens, "parts": dict(self.parts)}
+        line["processor_seconds"] = time.process_time() - self.begin_cpu
         with Path(self.given["out"]).open("a") as file:
             file.write(json.dumps(line) + "\n")
         recent = self.history[-self.given["window"] :]

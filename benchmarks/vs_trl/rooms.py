@@ -1,4 +1,4 @@
-"""The game of both sides: household tasks by one tool, ended by a plain answer; worth 1 if the goal is reached by then.
+"""The game of both sides: key and door by one tool, ended by a plain answer; worth 1 if the goal is reached by then.
 
 agentrl plays :class:`Rooms`, TRL plays :class:`Tools`: the same world, the same words, the same reward.
 """
@@ -9,22 +9,19 @@ import random
 from typing import Any
 
 import agentrl as ar
-from agentrl.envs.household.env import Household
-from agentrl.envs.household.tasks import splits
+from agentrl.envs.keydoor.env import KeyDoor
+from agentrl.envs.keydoor.world import LIMIT, splits
 
-SIZE = "tiny"
-TURNS = 25
-TASKS = {name: list(tasks) for name, tasks in splits(SIZE, None).items()}
+TURNS = LIMIT
+TASKS = {name: list(tasks) for name, tasks in splits().items()}
 
 
 @ar.register("Rooms-v0", splits=TASKS, max_turns=TURNS)
 class Rooms(ar.ToolEnv):
-    """Do the task with the tool act. Say done when it is done."""
-
-    snapshot_level = "none"
+    """Fetch the key, open the door and reach the goal with the tool act. Say done when you are there."""
 
     def start(self, task: str, rng: random.Random) -> str:
-        self.home, self.solved = Household(size=SIZE), False
+        self.home, self.solved = KeyDoor(), False
         observation, _ = self.home.reset(options={"task": task})
         return str(observation)
 
@@ -45,7 +42,7 @@ class Tools:
     """What TRL's ``environment_factory`` is given: ``reset`` and the methods that are tools."""
 
     def __init__(self) -> None:
-        self.home, self.solved = Household(size=SIZE), False
+        self.home, self.solved = KeyDoor(), False
 
     def reset(self, task: str, **columns: Any) -> str:
         self.task, self.solved = task, False

@@ -38,7 +38,7 @@ SETTINGS: dict[str, Any] = {
     "betas": [0.9, 0.95],
     "std": False,
     "turn_tokens": 32,
-    "tokens": 960,
+    "tokens": 900,
     "threads": 1,
     "seed": 0,
     "window": 5,
@@ -52,7 +52,7 @@ def policy(folder: Path, episodes: int, epochs: float) -> None:
     """
     models.CHAT_TEMPLATE = "{%- set tools = none -%}" + models.CHAT_TEMPLATE
     api.collect("Rooms-v0", "expert", episodes, folder.parent / "demos", noise=0.3)
-    options = {"observation_weight": 0.3, "noise_from": 1.0, "bf16": True}
+    options = {"observation_weight": 0.3, "noise_from": 1.0, "batch": 8, "bf16": True}
     api.sft(folder.parent / "demos", from_scratch="1m", out=folder, epochs=epochs, **options)
 
 
@@ -83,9 +83,12 @@ def side(name: str, python: Path, settings: dict[str, Any], home: Path) -> dict[
         "iterations": len(lines),
         "seconds": round(last["seconds"], 1),
         "seconds_per_iteration": round(last["seconds"] / len(lines), 2),
+        "processor_seconds": round(last["processor_seconds"], 1),
+        "sampled_tokens": last["tokens"],
         "success_at_first": round(smooth[0], 3) if smooth else None,
         "success_at_last": round(smooth[-1], 3) if smooth else None,
         "sampled_tokens_per_s": round(last["tokens"] / last["seconds"], 1),
+        "sampled_tokens_per_processor_s": round(last["tokens"] / last["processor_seconds"], 1),
         "seconds_by_part": {part: round(value, 1) for part, value in last["parts"].items()},
     }
 
@@ -97,7 +100,7 @@ def main() -> None:
     options.add_argument("--goal", type=float, default=0.6, help="mean success of five iterations")
     options.add_argument("--seconds", type=float, default=900, help="that each side gets at most")
     options.add_argument("--iterations", type=int, default=60, help="at most")
-    options.add_argument("--demos", type=int, default=1500, help="episodes that the policy imitates first")
+    options.add_argument("--demos", type=int, default=2000, help="episodes that the policy imitates first")
     options.add_argument("--epochs", type=float, default=2.0, help="and how often")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()

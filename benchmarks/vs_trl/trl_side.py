@@ -43,7 +43,7 @@ class Clock(TrainerCallback):
     def __init__(self, out: Path, per_iteration: int, seconds: float, goal: float, window: int) -> None:
         self.out, self.per_iteration, self.limit = out, per_iteration, seconds
         self.goal, self.window = goal, window
-        self.begin = 0.0
+        self.begin = self.begin_cpu = 0.0
         self.rewards: list[float] = []
         self.tokens = 0
         self.parts: dict[str, float] = {}
@@ -62,7 +62,7 @@ class Clock(TrainerCallback):
         setattr(owner, name, wrapped)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        self.begin = time.perf_counter()
+        self.begin, self.begin_cpu = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         if state.global_step % self.per_iteration:
@@ -71,6 +71,7 @@ class Clock(TrainerCallback):
         success = sum(self.rewards) / max(1, len(self.rewards))
         self.history.append(success)
         line = {"seconds": seconds, "success": success, "tokens": self.tokens, "parts": dict(self.parts)}
+        line["processor_seconds"] = time.process_time() - self.begin_cpu
         with self.out.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.rewards = []
