@@ -121,5 +121,5 @@ $(VLLM_VENV)/.installed: pyproject.toml $(CONSTRAINTS) | system
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-vllm dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ci/logs
+	rm -rf .venv .venv-vllm .venv-trl dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .ci/logs
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
