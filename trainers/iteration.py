@@ -130,7 +130,7 @@ class Iteration:
                 streamed.check(given)
         rollout.training_seconds += trained()
         with self.phases("sync"):
-            weights = learner.weights(whole=recipe.policy.engine == "vllm")
+            weights = learner.weights(whole=recipe.policy.engine != "transformers")
             take = functools.partial(policy.update, weights, iteration + 1)
             take() if self.ahead is None else self.ahead.call(take)
         counters = spent.counters

@@ -23,7 +23,7 @@ from agentrl.errors import UserError
 from agentrl.evaluation import suites
 from agentrl.evaluation.evaluate import evaluate
 from agentrl.policies.base import Learning
-from agentrl.policies.load import load_model, locate
+from agentrl.policies.load import load_model, locate, server_of
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.policies.vllm import VLLMPolicy
 from agentrl.rollout.engine import Rollout, preflight
@@ -149,7 +149,7 @@ class Training:
         sampling = Sampling.of(recipe.rollout, recipe.seed, weights)
         if recipe.mc_value and recipe.rollout.staleness:
             raise UserError("mc_value plays on from what was played last, so it needs rollout.staleness=0")
-        if recipe.policy.engine == "vllm" and (sampling.entropies or "entropy" in plan.needs):
+        if recipe.policy.engine != "transformers" and (sampling.entropies or "entropy" in plan.needs):
             which = "rollout.brancher" if sampling.entropies else "credit"
             raise UserError(f"{which} reads entropies, and policy.engine vllm gives none: use transformers")
         goes_back = sampling.branches or recipe.mc_value is not None  # to earlier states of the environment
@@ -186,10 +186,12 @@ class Training:
             agent = self._agent(where)
             slots = min(recipe.rollout.concurrency, 1024)
             policy: Learning
-            if recipe.policy.engine == "vllm":
+            if recipe.policy.engine != "transformers":
                 gap = recipe.loss.max_logprob_gap
                 plain = adapters.merged(model) if recipe.lora else model  # vLLM is given merged weights
-                policy = VLLMPolicy(where, name=recipe.policy.path, slots=slots, trainer=plain, max_gap=gap)
+                server = server_of(recipe.policy.engine)
+                told: dict[str, Any] = {"trainer": plain, "max_gap": gap, "server": server}
+                policy = VLLMPolicy(where, name=recipe.policy.path, slots=slots, **told)
                 say("note: vLLM batches requests as they arrive: reruns differ by rounding")
             else:
                 policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
@@ -283,7 +285,7 @@ class Training:
             good = record.checkpoints / "best"
             if good.exists():
                 checkpoint.point(record.checkpoints, "last", good.resolve())
-                part = recipe.lora and recipe.policy.engine != "vllm"
+                part = recipe.lora and recipe.policy.engine == "transformers"
                 best_weights = adapters.read(good) if part else load_model(good.resolve())[0].state_dict()
                 policy.update(best_weights, _iteration(good))
             kept = _iteration(record.checkpoints / "last")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from agentrl.agents.chat import AgentConfig
 from agentrl.errors import UserError, unknown
-from agentrl.policies.load import Engine
+from agentrl.policies.load import checked_engine
 from agentrl.rollout.limits import Limits
 from agentrl.trainers.trackers import Name as Tracker
 
@@ -42,7 +42,9 @@ Envs = Annotated[
 
 class PolicyConfig(_Part):
     path: str = Field("small", description="what: a bundled name, a folder, a run folder or a hub name")
-    engine: Engine = Field("transformers", description="how tokens are made: transformers | vllm")
+    engine: str = Field("transformers", description="how tokens are made: transformers | vllm | vllm@ADDRESS")
+
+    _known = field_validator("engine")(checked_engine)
 
 
 class RolloutConfig(_Part):

@@ -61,7 +61,7 @@ def check(recipe: Recipe) -> None:
     refused["the loss term consistency"] = "full" in made.needs
     refused |= {key: getattr(recipe, key) is not None for key in ("lora", "value", "prime", "agentprm")}
     refused |= {"optim.muon": recipe.optim.muon is not None, "rollout.staleness": recipe.rollout.staleness > 0}
-    refused |= {"rollout.stream": recipe.rollout.stream, "policy.engine=vllm": recipe.policy.engine == "vllm"}
+    refused |= {"rollout.stream": recipe.rollout.stream, "policy.engine=vllm": recipe.policy.engine != "transformers"}
     refused |= {f"loss.old={recipe.loss.old}": recipe.loss.old in ("snapshot", "ema")}
     for what, asked in refused.items():
         if asked:

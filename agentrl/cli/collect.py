@@ -13,7 +13,9 @@ from agentrl.errors import UserError, unknown
 def collect(
     envs: Annotated[list[str], typer.Argument(help="[FILE.py:]ENV[:SPLIT], one or several (split train by default).")],
     policy: Annotated[str, typer.Option(help="expert, random, replay:PATH, or any policy of tokens.")] = "expert",
-    engine: Annotated[str, typer.Option("--policy.engine", help="transformers, or vllm.")] = "transformers",
+    engine: Annotated[
+        str, typer.Option("--policy.engine", help="transformers, vllm, or vllm@ADDRESS.")
+    ] = "transformers",
     noise: Annotated[str, typer.Option(help="How often the expert acts at random: 0.3, or 0.2-0.9 by episode.")] = "0",
     episodes: Annotated[int, typer.Option("-n", min=1, help="Episodes an environment.")] = 1000,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trajectories.")] = Path("demos"),

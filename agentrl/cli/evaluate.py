@@ -18,7 +18,9 @@ def evaluate(
         str | None, typer.Argument(help="Suite, or [FILE.py:]ENV[:SPLIT] (unseen by default). None: list the suites.")
     ] = None,
     policy: Annotated[str, typer.Option(help="Bundled name, folder, run, hub name, expert, random, idle.")] = "small",
-    engine: Annotated[str, typer.Option("--policy.engine", help="transformers, or vllm.")] = "transformers",
+    engine: Annotated[
+        str, typer.Option("--policy.engine", help="transformers, vllm, or vllm@ADDRESS.")
+    ] = "transformers",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Attempts a task.")] = None,
     first: Annotated[int | None, typer.Option("--first", min=1, help="Only the first tasks.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of the environment: size=tiny.")] = None,

@@ -17,7 +17,9 @@ from agentrl.serve.server import Server
 
 def serve(
     policy: Annotated[str, typer.Option(help="Bundled name, folder, run folder or hub name.")] = "small",
-    engine: Annotated[str, typer.Option("--policy.engine", help="transformers, or vllm.")] = "transformers",
+    engine: Annotated[
+        str, typer.Option("--policy.engine", help="transformers, vllm, or vllm@ADDRESS.")
+    ] = "transformers",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for ended sessions.")] = Path("sessions"),
     host: Annotated[str, typer.Option(help="Address to listen on; anybody who reaches it may use it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,

@@ -13,7 +13,7 @@ from agentrl.errors import UserError
 def train(
     recipe: Annotated[str | None, typer.Argument(help="Recipe (bundled name or YAML file) or environment.")] = None,
     policy: Annotated[str | None, typer.Option(help="Bundled name, folder, run folder or hub name.")] = None,
-    engine: Annotated[str | None, typer.Option("--policy.engine", help="transformers, or vllm.")] = None,
+    engine: Annotated[str | None, typer.Option("--policy.engine", help="transformers, vllm, or vllm@ADDRESS.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a key: a.b=value. May be repeated.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; default runs/NAME-DATE.")] = None,

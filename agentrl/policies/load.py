@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from agentrl.errors import UserError, unknown
 from agentrl.policies.base import AnyPolicy, Policy
@@ -13,8 +13,19 @@ from agentrl.policies.base import AnyPolicy, Policy
 BUNDLED = {"small": Path(__file__).parent / "small"}
 
 
-Engine = Literal["transformers", "vllm"]
-ENGINES: tuple[Engine, ...] = get_args(Engine)
+ENGINES = ("transformers", "vllm", "vllm@ADDRESS")
+
+
+def checked_engine(engine: str) -> str:
+    """Raises UserError for an engine that there is not."""
+    if engine not in ENGINES[:2] and not engine.startswith(("vllm@http://", "vllm@https://", "vllm@/")):
+        raise unknown("engine", engine, ENGINES)
+    return engine
+
+
+def server_of(engine: str) -> str | None:
+    """The address of the vLLM server that an engine names."""
+    return engine.partition("@")[2] or None
 
 
 @dataclass(slots=True)
@@ -73,8 +84,7 @@ def load_policy(
     """
     from agentrl.policies import scripted
 
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+    checked_engine(engine)
     if name == "expert":
         return Loaded(scripted.Expert(noise), None, name)
     if name in scripted.SCRIPTED:
@@ -96,10 +106,10 @@ def load_policy(
     agent = where / "agent.json" if isinstance(where, Path) and where.is_dir() else None
     config = json.loads(agent.read_text()) if agent is not None and agent.exists() else None
     policy: Policy
-    if engine == "vllm":
+    if engine != "transformers":
         from agentrl.policies.vllm import VLLMPolicy
 
-        policy = VLLMPolicy(where, name=name, slots=slots, window=window)
+        policy = VLLMPolicy(where, name=name, slots=slots, window=window, server=server_of(engine))
     else:
         from agentrl.policies.transformers import TransformersPolicy
 

@@ -27,6 +27,7 @@ import numpy as np
 from agentrl.errors import UserError
 from agentrl.policies.base import Completion, Counters, Request
 from agentrl.policies.earlier import Earlier
+from agentrl.policies.vllm_server import Server
 
 T = TypeVar("T")
 SUPPORTED = ((0, 32), (0, 33))  # first and last; older ones do not say which weights sampled a token
@@ -45,6 +46,7 @@ _ENVIRONMENT = {
 class VLLMPolicy:
     """Serves ``source``, a folder or hub name. ``trainer``: the model whose weights :meth:`update` is given.
 
+    With a ``server`` (see :mod:`agentrl.policies.vllm_server`) no engine is started, and vLLM need not be installed.
     Raises UserError where vLLM is missing, of another version, or cannot serve the model.
     """
 
@@ -57,8 +59,10 @@ class VLLMPolicy:
         window: int | None = None,
         trainer: Any = None,
         max_gap: float = 0.05,
+        server: str | None = None,
     ) -> None:
-        check_version()
+        if server is None:
+            check_version()
         from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
         if Path(source).suffix == ".gguf" or (Path(source).is_dir() and not (Path(source) / "config.json").exists()):
@@ -77,7 +81,7 @@ class VLLMPolicy:
         self.window = min(window or limit, limit)
         self.counters = Counters()
         self._source, self._config, self._slots = str(source), config, slots
-        self._trainer, self._max_gap = trainer, max_gap
+        self._trainer, self._max_gap, self._server = trainer, max_gap, server
         self._weights = self._source  # the newest; an engine that is started again is started from them
         self._folder = Path(tempfile.mkdtemp(prefix="agentrl-vllm-", dir=_memory()))
         self._earlier = Earlier(16 * slots)
@@ -91,6 +95,9 @@ class VLLMPolicy:
         self._thread.start()
         try:
             self._call(self._start())
+        except UserError:
+            self.close()
+            raise
         except Exception as error:
             self.close()
             raise UserError(f"vLLM cannot serve {source}: {_line(error)}") from error
@@ -148,6 +155,10 @@ class VLLMPolicy:
 
     async def _start(self) -> None:
         """A new engine. It has the newest weights from its first token on."""
+        if self._server is not None:
+            self._engine = await Server.open(self._server)
+            self.window = min(self.window, self._engine.window)
+            return
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         import torch
@@ -191,9 +202,11 @@ class VLLMPolicy:
         }
 
     async def _stop(self) -> None:
-        if self._engine is not None:
+        if isinstance(self._engine, Server):
+            await self._engine.aclose()
+        elif self._engine is not None:
             self._engine.shutdown()
-            self._engine = None
+        self._engine = None
 
     async def _take(self, version: int) -> None:
         engine, self._version = self._engine, version
@@ -241,20 +254,21 @@ class VLLMPolicy:
                 self.counters.seconds += time.perf_counter() - self._since
 
     async def _ask(self, engine: Any, request: Request) -> Any:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        params: Any = {
+            "temperature": request.temperature,
+            "max_tokens": min(request.max_tokens, self.window - len(request.prompt_ids)),
+            "seed": request.seed % (1 << 63),
+            "logprobs": 0,  # of the sampled token alone
+            "stop": list(request.stop) or None,
+            "stop_token_ids": self._ends,
+            "skip_special_tokens": False,
+        }
+        if self._server is None:
+            from vllm import SamplingParams
+            from vllm.sampling_params import RequestOutputKind
 
-        params = SamplingParams(
-            temperature=request.temperature,
-            max_tokens=min(request.max_tokens, self.window - len(request.prompt_ids)),
-            seed=request.seed % (1 << 63),
-            logprobs=0,  # of the sampled token alone
-            stop=list(request.stop) or None,
-            stop_token_ids=self._ends,
-            detokenize=bool(request.stop),
-            skip_special_tokens=False,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+            last = RequestOutputKind.FINAL_ONLY
+            params = SamplingParams(**params, detokenize=bool(request.stop), output_kind=last)
         prompt = {"prompt_token_ids": request.prompt_ids.tolist()}
         outputs = [output async for output in engine.generate(prompt, params, str(next(self._number)))]
         return outputs[-1]

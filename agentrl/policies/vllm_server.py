@@ -1,0 +1,115 @@
+"""A vLLM server that somebody else started, spoken to in token ids: what :class:`.vllm.VLLMPolicy` asks of an engine.
+
+    VLLM_SERVER_DEV_MODE=1 vllm serve FOLDER --logprobs-mode processed_logprobs \\
+        --worker-extension-cls agentrl.policies.vllm.Worker
+    agentrl train ... --policy FOLDER --policy.engine vllm@http://127.0.0.1:8000
+
+Weights pass through files, so the server runs where this program's files can be read. Its replies do not say which
+weights sampled them: an update lets those that are under way end, and holds back others until it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+from agentrl.errors import UserError
+
+NOTHING = -9999.0  # what vLLM's HTTP layer writes for a logprob that it does not have
+LAUNCH = (
+    "VLLM_SERVER_DEV_MODE=1 vllm serve ... --logprobs-mode processed_logprobs "
+    "--worker-extension-cls agentrl.policies.vllm.Worker"
+)
+
+
+class Server:
+    """``await Server.open(address)``: an ``http://`` address, or the path of a Unix socket (``vllm serve --uds``)."""
+
+    errored = False  # a server that is gone fails requests; it is not ours to start again
+
+    def __init__(self, client: Any, model: str, window: int) -> None:
+        self.client, self.model, self.window = client, model, window
+        self.version = 0
+        self._open = asyncio.Event()
+        self._open.set()
+        self._under_way = 0
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    @classmethod
+    async def open(cls, address: str) -> Server:
+        """Raises UserError where no vLLM server answers."""
+        try:
+            import httpx
+        except ImportError:
+            raise UserError("a vLLM server needs httpx: pip install 'agentrl-toolkit[openai]'") from None
+        local = address.startswith("/")
+        transport = httpx.AsyncHTTPTransport(uds=address) if local else None
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        base = "http://vllm" if local else address.rstrip("/")
+        client = httpx.AsyncClient(transport=transport, base_url=base, timeout=None, limits=limits)
+        try:
+            served = (await client.get("/v1/models")).raise_for_status().json()["data"][0]
+            return cls(client, str(served["id"]), int(served["max_model_len"]))
+        except (httpx.HTTPError, LookupError, ValueError, TypeError) as error:
+            await client.aclose()
+            raise UserError(
+                f"no vLLM server answers at {address} ({type(error).__name__}); start one: {LAUNCH}"
+            ) from None
+
+    async def generate(self, prompt: dict[str, Any], params: dict[str, Any], id: str) -> AsyncIterator[Any]:
+        """One output, in the shape of vLLM's own; ending it early aborts the request."""
+        await self._open.wait()
+        version = self.version
+        self._under_way += 1
+        self._drained.clear()
+        try:
+            body = {"model": self.model, "prompt": prompt["prompt_token_ids"], "request_id": id, **params}
+            answer = await self._post("/v1/completions", {**body, "return_token_ids": True})
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._drained.set()
+        choice = answer["choices"][0]
+        ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+        if NOTHING in logprobs:
+            raise RuntimeError("the vLLM server has no logprob of a token that it sampled")
+        details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
+        reply = SimpleNamespace(
+            token_ids=ids,
+            logprobs=[{i: SimpleNamespace(logprob=value)} for i, value in zip(ids, logprobs, strict=True)],
+            finish_reason=choice["finish_reason"],
+            weight_versions=[SimpleNamespace(start=0, version=version)],
+        )
+        yield SimpleNamespace(outputs=[reply], num_cached_tokens=details.get("cached_tokens") or 0)
+
+    async def pause_generation(self, *, mode: str, clear_cache: bool) -> None:
+        """Whatever the mode: what is under way ends first."""
+        self._open.clear()
+        await self._drained.wait()
+
+    async def collective_rpc(self, method: str, args: tuple[str, ...]) -> None:
+        try:
+            await self._post("/collective_rpc", {"method": method, "args": list(args)})
+        except RuntimeError as error:
+            raise UserError(f"the vLLM server takes no weights ({error}); start it so: {LAUNCH}") from None
+
+    async def reset_prefix_cache(self) -> None:
+        await self._post("/reset_prefix_cache", {})
+
+    async def update_weight_version(self, version: str) -> None:
+        self.version = int(version)
+
+    async def resume_generation(self) -> None:
+        self._open.set()
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+    async def _post(self, path: str, body: dict[str, Any]) -> Any:
+        answer = await self.client.post(path, json=body)
+        if answer.status_code != 200:
+            raise RuntimeError(f"{path}: {answer.status_code} {' '.join(answer.text.split())[:300]}")
+        return answer.json() if answer.content else None

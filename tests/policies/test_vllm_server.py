@@ -1,0 +1,125 @@
+"""A vLLM server of its own, on a Unix socket: token ids in and out, and new weights.
+
+The tests marked ``vllm`` need an installation of their own: ``make test-vllm``.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agentrl.errors import UserError
+from agentrl.policies.base import Request
+from agentrl.policies.load import checked_engine, load_model, load_policy, locate
+from agentrl.policies.transformers import TransformersPolicy
+
+SAID = ["go to desk 1", "take apple 2", "nothing happens", "What now?"]
+TALK = "<|system|>You are in a room.<|end|><|user|>{}<|end|><|assistant|>"
+CEILING = 280  # seconds a server may take to start
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(
+        UserError, match=rf"no vLLM server answers at {tmp_path}/none.*start one: VLLM_SERVER_DEV_MODE=1"
+    ):
+        load_policy("small", engine=f"vllm@{tmp_path}/none")
+
+
+@pytest.mark.parametrize("engine", ["vllm@", "vllm@host", "transformers@/x", "vlm"])
+def test_an_address_is_one(engine):
+    with pytest.raises(UserError, match="unknown engine"):
+        checked_engine(engine)
+
+
+@pytest.fixture(scope="module")
+def address():
+    folder = tempfile.mkdtemp(prefix="agentrl-")  # short: the path of a socket may have some hundred letters
+    socket = f"{folder}/vllm"
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(locate("small")), "--uds", socket]
+    options = {"dtype": "float32", "logprobs-mode": "processed_logprobs", "max-num-batched-tokens": 8192}
+    options |= {"worker-extension-cls": "agentrl.policies.vllm.Worker", "block-size": 32}
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    command += ["--enforce-eager", "--no-enable-chunked-prefill"]
+    needs = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    environment = {**os.environ, **needs, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with open(f"{folder}/log", "wb") as log:
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    try:
+        begin = time.monotonic()
+        while True:
+            try:
+                load_policy("small", engine=f"vllm@{socket}").close()
+                break
+            except UserError:
+                told = Path(f"{folder}/log").read_text(errors="replace")[-3000:]
+                assert server.poll() is None, told
+                assert time.monotonic() - begin < CEILING, told
+                time.sleep(0.5)
+        yield socket
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+def requests_of(tokenizer, **options):
+    prompts = [np.asarray(tokenizer(TALK.format(s), add_special_tokens=False)["input_ids"], np.int32) for s in SAID]
+    return [Request(p, 20, seed=i, stop=("</action>",), **options) for i, p in enumerate(prompts)]
+
+
+def ask(policy, requests):
+    async def all_of_them():
+        return await asyncio.gather(*(policy.generate(request) for request in requests))
+
+    return asyncio.run(all_of_them())
+
+
+def judged(model, request, completion):
+    ids = np.concatenate([request.prompt_ids, completion.ids]).astype(np.int64)
+    start = len(request.prompt_ids)
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(ids)[None]).logits[0, start - 1 : -1].float()
+    wanted = torch.log_softmax(logits / (request.temperature or 1.0), -1)
+    return wanted.gather(-1, torch.from_numpy(ids[start:, None]))[:, 0].numpy()
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(600)
+def test_ids_logprobs_and_weights_go_to_a_server_and_come_back(address):
+    from agentrl.policies.vllm import VLLMPolicy
+
+    model, tokenizer = load_model(locate("small"))
+    policy = VLLMPolicy(locate("small"), trainer=model, max_gap=1e-4, server=address)
+    try:
+        assert policy.window == 1024
+        greedy = requests_of(tokenizer, temperature=0.0)
+        for mine, theirs in zip(ask(policy, greedy), ask(TransformersPolicy(model, tokenizer), greedy), strict=True):
+            assert (mine.ids.tolist(), mine.finish) == (theirs.ids.tolist(), theirs.finish)
+        for temperature in (0.7, 1.0):
+            drawn = requests_of(tokenizer, temperature=temperature)
+            for request, reply in zip(drawn, ask(policy, drawn), strict=True):
+                np.testing.assert_allclose(reply.logprobs, judged(model, request, reply), atol=1e-4)
+                assert reply.versions == [(0, 0)]
+        assert [r.ids.tolist() for r in ask(policy, drawn)] == [r.ids.tolist() for r in ask(policy, drawn)]
+
+        with torch.inference_mode():
+            for parameter in model.parameters():
+                parameter.add_(0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+        policy.update(model.state_dict(), 1)  # compares a probe prompt by itself
+        for request, reply in zip(drawn, ask(policy, drawn), strict=True):
+            np.testing.assert_allclose(reply.logprobs, judged(model, request, reply), atol=1e-4)
+            assert reply.versions == [(0, 1)]
+    finally:
+        policy.close()
