@@ -128,7 +128,7 @@ class ChatAgent:
 
     def expanded(self, ids: list[int], images: Sequence[str]) -> list[int]:
         """Ids with as many placeholders an image as the model makes of it."""
-        return self.vision.expanded(ids, images) if self.vision is not None and images else ids
+        return ids if self.vision is None else list(self.vision.expanded(ids, images))
 
     def suffix(self, ended: bool, messages: list[Message]) -> list[int]:
         """Ids of what comes after a reply: the end of the reply (unless sampled), new messages, generation prompt."""

@@ -14,6 +14,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,24 @@ class Vision:
         return self._patches[url]
 
     def text(self, content: Content) -> str:
-        """What a message says, with one placeholder a picture. A placeholder that is written out is left out."""
+        """What a message says, with one placeholder a picture. A placeholder that is written out is broken in two."""
         if isinstance(content, str):
-            return content.replace(self.token, "")
-        return "".join(self.markup if "image" in part else self.text(part["text"]) for part in content)
+            return content.replace(self.token, f"{self.token[0]} {self.token[1:]}")
+        said = [None if "image" in part else part["text"] for part in content]
+        runs = [list(run) for _, run in groupby(said, lambda text: text is None)]  # neighbours may spell one together
+        return "".join(
+            self.markup * len(run) if run[0] is None else self.text("".join(filter(None, run))) for run in runs
+        )
 
     def expanded(self, ids: Sequence[int], urls: Sequence[str]) -> list[int]:
-        """``ids`` with each placeholder repeated as often as its picture wants."""
+        """``ids`` with each placeholder repeated as often as its picture wants; one without a picture is dropped."""
         pictures = iter([self.picture(url) for url in urls])
         found: list[int] = []
         for i in ids:
-            found += [i] if i != self.token_id else [i] * next(pictures).tokens
+            if i != self.token_id:
+                found.append(i)
+            elif picture := next(pictures, None):
+                found += [i] * picture.tokens
         return found
 
 
@@ -114,15 +122,10 @@ class SeeingTokenizer:
         self.vision.processor.save_pretrained(folder)
 
 
-def vision_of(tokenizer: Any) -> Vision | None:
-    """The eyes of a policy, if it has any."""
-    return tokenizer.vision if isinstance(tokenizer, SeeingTokenizer) else None
-
-
 def keyed(ids: IntArray, pictures: Sequence[Picture]) -> npt.NDArray[np.int64]:
     """``ids`` [L] where a picture's placeholders are its key, so that equal keys mean that the same was seen.
 
-    Ids that end before a picture does, or begin after it, are not taken.
+    ``ids`` may end anywhere, but begin before the first picture.
     """
     keys = ids.astype(np.int64)
     if pictures:

@@ -131,7 +131,10 @@ def test_text_cannot_forge_a_picture_and_none_is_ever_said(policy: TransformersP
     token = agent.vision.token
     forged = agent.start().prompt(said(RED, f"colour? {token}{token}"))
     assert (forged == agent.vision.token_id).sum() == 4
-    assert (agent.start().prompt(f"{token}") != agent.vision.token_id).all()
+    for text in (token, f"{token[:4]}{token}{token[4:]}", f"{token}{token}"):
+        assert (agent.start().prompt(text) != agent.vision.token_id).all()
+    halves = agent.start().prompt(said(f"a {token[:5]}", f"{token[5:]} b", RED, token[:5], token[5:]))
+    assert (halves == agent.vision.token_id).sum() == 4
     logits = head_logits(policy.model, torch.randn(3, 64))
     assert (logits.softmax(-1)[:, agent.vision.token_id] == 0).all()
     assert torch.isfinite(logits).all()
