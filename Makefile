@@ -63,7 +63,7 @@ test-code: $(VENV)/.test-installed
 	$(BIN)/pytest tests/envs/code/test_reasoning.py $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.installed
-	AGENTRL_REQUIRE=vllm $(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm.py $(ARGS)
+	AGENTRL_REQUIRE=vllm $(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm.py tests/policies/test_vllm_server.py $(ARGS)
 
 # The site into build/site, and what its pages tell a reader to do, done.
 docs: system $(VENV)/.test-installed

@@ -4,6 +4,7 @@ The tests marked ``vllm`` need an installation of their own: ``make test-vllm``.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from agentrl.policies.transformers import TransformersPolicy
 
 SAID = ["go to desk 1", "take apple 2", "nothing happens", "What now?"]
 TALK = "<|system|>You are in a room.<|end|><|user|>{}<|end|><|assistant|>"
-CEILING = 280  # seconds a server may take to start
+CEILING = 900  # seconds a server may take to start; one that ends is noticed at once
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path):
@@ -43,8 +44,14 @@ def test_an_address_is_one(engine):
 def address():
     folder = tempfile.mkdtemp(prefix="agentrl-")  # short: the path of a socket may have some hundred letters
     socket = f"{folder}/vllm"
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(locate("small")), "--uds", socket]
-    options = {"dtype": "float32", "logprobs-mode": "processed_logprobs", "max-num-batched-tokens": 8192}
+    # not the command "vllm serve", which looks for a package of that name: the builds for CPUs have another
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--uds", socket]
+    options = {
+        "model": locate("small"),
+        "dtype": "float32",
+        "logprobs-mode": "processed_logprobs",
+        "max-num-batched-tokens": 8192,
+    }
     options |= {"worker-extension-cls": "agentrl.policies.vllm.Worker", "block-size": 32}
     command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
     command += ["--enforce-eager", "--no-enable-chunked-prefill"]
@@ -67,10 +74,12 @@ def address():
                 time.sleep(0.5)
         yield socket
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        server.terminate()
         try:
             server.wait(20)
         except subprocess.TimeoutExpired:
+            server.kill()
+        with contextlib.suppress(ProcessLookupError):  # and whatever it started
             os.killpg(server.pid, signal.SIGKILL)
 
 
@@ -96,7 +105,7 @@ def judged(model, request, completion):
 
 
 @pytest.mark.vllm
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_ids_logprobs_and_weights_go_to_a_server_and_come_back(address):
     from agentrl.policies.vllm import VLLMPolicy
 
