@@ -63,7 +63,7 @@ class Ways:
 
     def dagger(self) -> tuple[Path, int]:
         labelled = self.collect("labelled", 400, "--policy", "small", "--labels")
-        return self.made("sft", labelled, "dagger", "lr=3e-4", "epochs=2", "batcher=trie"), 400
+        return self.made("sft", labelled, "dagger", "lr=3e-4", "epochs=2", "batch=4", "batcher=trie"), 400
 
     def dpo(self) -> tuple[Path, int]:
         tries = self.collect("tries", 800, "--policy", "small", "-k", "8")

@@ -57,7 +57,7 @@ class Transcripts:
     config: SFTConfig
 
     def samples(self, trajectories: Sequence[Trajectory]) -> list[Sample]:
-        made = [sample for t in trajectories for sample in self._of(t)]
+        made = [replace(sample, trajectory=i) for i, t in enumerate(trajectories) for sample in self._of(t)]
         return [sample for sample in made if sample.weight[1:].any()]
 
     def _of(self, trajectory: Trajectory) -> list[Sample]:
@@ -130,19 +130,23 @@ def fit(
     config: SFTConfig,
     progress: Callable[[int, int, float], None] | None = None,
 ) -> float:
-    """Train in place; the mean loss of the last tenth. The order of samples depends on ``config.seed`` only."""
+    """Train in place; the mean loss of the last tenth. The order of trajectories depends on ``config.seed`` only."""
     if not samples:
         raise UserError("there is nothing to learn: no trajectory holds an action")
     rng = np.random.default_rng(config.seed)
-    steps = max(1, round(config.epochs * len(samples) / config.batch))
-    order = np.concatenate([rng.permutation(len(samples)) for _ in range(-(-steps * config.batch // len(samples)))])
+    of: dict[int, list[Sample]] = {}
+    for sample in samples:
+        of.setdefault(sample.trajectory, []).append(sample)
+    whole = [*of.values()]  # what a trajectory was cut into is learnt together, its prefixes computed once
+    steps = max(1, round(config.epochs * len(whole) / config.batch))
+    order = np.concatenate([rng.permutation(len(whole)) for _ in range(-(-steps * config.batch // len(whole)))])
     optimizer = Optimizer(model, config.lr, muon=config.muon, beta2=0.98)
     model.train()
     device = next(model.parameters()).device.type
     losses: list[float] = []
     for step in range(steps):
         rate = min(1.0, (step + 1) / max(1, config.warmup)) * (1.0 - 0.9 * step / steps)
-        chosen = [samples[i] for i in order[step * config.batch : (step + 1) * config.batch]]
+        chosen = [sample for i in order[step * config.batch : (step + 1) * config.batch] for sample in whole[i]]
         noise = config.noise_weight if step >= round(config.noise_from * steps) else 0.0
         chosen = [with_noise(sample, noise) for sample in chosen]
         total = sum(float(s.weight[1:].sum()) for s in chosen) or 1.0
