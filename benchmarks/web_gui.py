@@ -39,14 +39,14 @@ WORLDS: dict[str, dict[str, Any]] = {
     },
     "miniwob": {
         "envs": [f"{FEW}:Few-{page}-v0" for page in PAGES], "episodes": 100, "noise": "0.2-0.5",
-        "agent": ["format=tags"], "window": 1024, "sft": ["epochs=4", "noise_weight=2"], "unseen": 20,
+        "agent": ["format=tags"], "window": 1024, "sft": ["epochs=4", "batch=8", "noise_weight=2"], "unseen": 20,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=6", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "rollout.concurrency=4"],
     },
     "desktop": {
         "envs": [f"{FEW}:Few-desktop-v0"], "episodes": 60, "noise": "0.2-0.5",
-        "agent": ["format=tags"], "window": 2048, "sft": ["epochs=6", "noise_weight=2"], "unseen": 12,
+        "agent": ["format=tags"], "window": 2048, "sft": ["epochs=6", "batch=4", "noise_weight=2"], "unseen": 12,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=2", "rollout.group=8", "iterations=10", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "rollout.concurrency=8"],
