@@ -89,6 +89,7 @@ def test_resume_of_a_finished_run_is_an_error_and_more_iterations_are_not(whole:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # more than its two processes may take together
 @pytest.mark.parametrize("moment", ["rollout", "update", "checkpoint", "late"])
 def test_kill_9_and_resume_end_with_the_same_weights(
     whole: Path, tiny_policy: Path, tmp_path: Path, moment: str
@@ -121,10 +122,10 @@ if moment == "late": die(store, "write", 5)
 recipe = api.recipe_for("household-tiny", {[f"policy.path={tiny_policy}", *SMALL, "iterations=5", "evaluate=false"]!r})
 Training.new(recipe, Path({str(run)!r})).run()
 """
-    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240)
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=400)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     done = subprocess.run(
-        [sys.executable, "-m", "agentrl", "train", "--resume", str(run)], capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "agentrl", "train", "--resume", str(run)], capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr
     assert same(whole, run)
@@ -134,6 +135,7 @@ Training.new(recipe, Path({str(run)!r})).run()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ctrl_c_saves_and_says_how_to_go_on(tiny_policy: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "agentrl", "train", "household-tiny", "-o", str(run)]
@@ -146,7 +148,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tiny_policy: Path, tmp_path: Path) -
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=250)
     assert process.returncode == 130
     assert f"agentrl train --resume {run}" in errors
     assert (run / "checkpoints" / "last" / "trainer.pt").exists()
