@@ -4,9 +4,9 @@
     python benchmarks/continuations.py truth/household
 
 The stored value of each turn's state, the share of successes among its continuations, stands for the true one, and
-``mc-value`` is given ``k`` draws of a coin that falls as often: so only its own noise is in the figures, and none of the
-truth's. *By episode*, as ``loss.aggregate: sequence`` weighs turns: the cosine of the two gradients where equal steps
-share one. 20 draws; means and standard deviations.
+``mc-value`` is given ``k`` draws of a coin that falls as often: only its own noise is in its figures, where GRPO's and
+GiGPO's have that of the stored values too. *By episode*, as ``loss.aggregate: sequence`` weighs turns: the cosine of
+the two gradients where equal steps share one. 20 draws; means and standard deviations.
 """
 
 from __future__ import annotations

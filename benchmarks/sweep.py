@@ -129,9 +129,15 @@ def draw(arms: list[str], seeds: list[int], out: Path) -> None:
         x = [curves[0][i]["episodes"] for i in range(length)]
         axes.plot(x, [p["mean"] for p in points], color=f"C{index}", label=f"{arm} ({len(curves)} seeds)")
         axes.fill_between(x, [p["low"] for p in points], [p["high"] for p in points], color=f"C{index}", alpha=0.2)
+        if "continuations" in curves[0][0]:  # what was played to give credit, counted too
+            more = [sum(curve[i]["continuations"]["episodes"] for curve in curves) / len(curves) for i in range(length)]
+            all_played = [a + b for a, b in zip(x, itertools.accumulate(more), strict=True)]
+            label = f"{arm}, continuations counted"
+            axes.plot(all_played, [p["mean"] for p in points], color=f"C{index}", linestyle="--", label=label)
+            axes.set_xscale("log")
     axes.set(xlabel="training episodes", ylabel="success of training episodes (%)", ylim=(0, 100))
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower left", fontsize="small")
     figure.tight_layout()
     figure.savefig(out / "curves.png", dpi=120)
 
