@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,23 +72,23 @@ def test_nobody_is_harmed_by_eight_at_once_and_a_neighbour_works_on(host):
 
 @pytest.mark.slow
 @AS_ROOT
-def test_nobody_is_harmed_where_an_ordinary_user_starts_the_sandbox(tmp_path):
+def test_nobody_is_harmed_where_an_ordinary_user_starts_the_sandbox():
     """In a process of that user's, with the system's Python: this one's may lie in a folder closed to others."""
-    library = tmp_path / "agentrl"
-    shutil.copytree(ROOT / "tools" / "sandboxes", library / "tools" / "sandboxes")
-    for name in ("__init__.py", "errors.py"):
-        shutil.copy(ROOT / "agentrl" / name, library)
-    for folder in ("envs", "trainers"):
-        (library / folder).mkdir()
-    (library / "tools" / "__init__.py").touch()
-    for name in ("programs.py", "attack.py"):
-        shutil.copy(Path(__file__).parent / name, tmp_path)
-    for folder in [tmp_path, *tmp_path.parents]:
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(0o755)
-    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-B", "attack.py"]
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+    with tempfile.TemporaryDirectory() as folder:  # pytest closes its own to others whenever it starts
+        home = Path(folder)
+        home.chmod(0o755)
+        library = home / "agentrl"
+        shutil.copytree(ROOT / "tools" / "sandboxes", library / "tools" / "sandboxes")
+        for name in ("__init__.py", "errors.py"):
+            shutil.copy(ROOT / "agentrl" / name, library)
+        for part in ("envs", "trainers"):
+            (library / part).mkdir()
+        (library / "tools" / "__init__.py").touch()
+        for name in ("programs.py", "attack.py"):
+            shutil.copy(Path(__file__).parent / name, home)
+        command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-B", "attack.py"]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(home)}
+        run = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=240)
     assert run.stdout == f"{len(ALL)} programs as user 65534\n", run.stderr
 
 
