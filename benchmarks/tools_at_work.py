@@ -1,6 +1,6 @@
 """OTC and ARPO at work: what a price on tool calls saves, and what branching does with the same number of calls.
 
-    python benchmarks/tools_at_work.py calc --out /tmp/at-work       # about 15 minutes on one core
+    python benchmarks/tools_at_work.py calc --out /tmp/at-work       # about 10 minutes on one core
     python benchmarks/tools_at_work.py search --out /tmp/at-work
 
 A small policy is made by ``agentrl collect`` (of demonstrators who call tools more often than they need, ``eager.py``)
@@ -42,8 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world", choices=WORLDS)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--iterations", type=int, default=40)
-    parser.add_argument("--tasks", type=int, default=300, help="unseen tasks that are played before and after")
+    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--tasks", type=int, default=256, help="unseen tasks that are played before and after")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="make these policies only: start, plain, otc, arpo (with commas)")
     args = parser.parse_args()
