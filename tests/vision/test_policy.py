@@ -102,7 +102,7 @@ def test_weights_that_change_in_mid_reply_leave_positions_right(policy: Transfor
 
     async def play() -> Completion:
         reply = asyncio.create_task(policy.generate(Request(prompt, 12, seed=5, images=(RED,))))
-        while policy.counters.sampled_tokens < 4:
+        while policy.counters.sampled_tokens < 4 and not reply.done():
             await asyncio.sleep(0)
         policy.update(policy.model.state_dict(), 1)
         return await reply
