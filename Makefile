@@ -68,7 +68,6 @@ test-vllm: $(VLLM_VENV)/.installed
 # The site into build/site, and what its pages tell a reader to do, done.
 docs: system $(VENV)/.test-installed
 	@$(PIP) -e '.[docs]' | $(BRIEFLY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/pytest -m docs tests/docs $(ARGS)
 
 lint: system $(VENV)/.test-installed
