@@ -67,7 +67,7 @@ class Ways:
 
     def dpo(self) -> tuple[Path, int]:
         tries = self.collect("tries", 800, "--policy", "small", "-k", "8")
-        return self.made("dpo", tries, "preferred", "epochs=2"), 800
+        return self.made("dpo", tries, "preferred", "beta=1"), 800
 
     def chord(self) -> tuple[Path, int]:
         demos = self.collect("demos", 200, "--policy", "expert")

@@ -1,4 +1,4 @@
-"""Take the pictures of docs/gallery.md anew: python docs/site/screenshots.py (needs Chromium and the extra web).
+"""Take the pictures of docs/gallery.md anew: python docs/site/screenshots.py (needs Chromium, the extra web and a desktop).
 
 The expert plays some turns; then the page is what an agent would see, with the numbers that it calls elements by.
 """
@@ -19,6 +19,7 @@ PICTURES = Path(__file__).parents[1] / "pictures"
 SHOWN = {
     "site": ("agentrl/Site-v0", "order-ship/3", 2, (640, 270)),
     "shop": ("agentrl/ShopWeb-v0", "unseen-00000", 2, (640, 240)),
+    "desktop": ("agentrl/Desktop-v0", "files-move/3", 0, (800, 290)),
     "miniwob-flight": ("agentrl/MiniWoB-book-flight-v0", 10000, 0, (162, 212)),
     "miniwob-tab": ("agentrl/MiniWoB-click-tab-2-v0", 10000, 0, (162, 212)),
 }
@@ -30,9 +31,10 @@ async def main() -> None:
         await env.areset(seed=0, options={"task": task})
         for _ in range(turns):
             await env.astep(env.expert())
-        window = getattr(env, "window", None) or env.browser
+        window = getattr(env, "window", None) or getattr(env, "display", None) or env.browser
         window.screenshot = True
-        *_, shown = await window.look()
+        looked = window.look()
+        *_, shown = (await looked) if asyncio.iscoroutine(looked) else looked
         picture = Image.open(io.BytesIO(base64.b64decode(shown["image"].partition(",")[2])))
         file = PICTURES / f"{name}.png"
         picture.convert("RGB").crop((0, 0, *size)).quantize(24).save(file, optimize=True)
