@@ -1,4 +1,4 @@
-"""Take the pictures of docs/gallery.md anew: python docs/site/screenshots.py (needs Chromium, the extra web and a desktop).
+"""Take the pictures of docs/gallery.md anew: python docs/site/screenshots.py (needs the extra web and a desktop).
 
 The expert plays some turns; then the page is what an agent would see, with the numbers that it calls elements by.
 """
