@@ -46,13 +46,14 @@ SETTINGS: dict[str, Any] = {
 
 
 def policy(folder: Path, episodes: int, epochs: float) -> None:
-    """A policy of 1.2M parameters that has imitated an expert for a while. The template tells of no tools.
+    """A policy of 1.2M parameters that imitates an expert, and at last its noise too, so that there is something to learn.
 
-    TRL and agentrl write a tool's schema differently; so the system message tells, and is the same for both.
+    The template tells of no tools: TRL and agentrl write a tool's schema differently; so the system message tells, and
+    is the same for both.
     """
     models.CHAT_TEMPLATE = "{%- set tools = none -%}" + models.CHAT_TEMPLATE
-    api.collect("Rooms-v0", "expert", episodes, folder.parent / "demos", noise=0.3)
-    options = {"observation_weight": 0.3, "noise_from": 1.0, "batch": 8, "bf16": True}
+    api.collect("Rooms-v0", "expert", episodes, folder.parent / "demos", noise=0.5)
+    options = {"observation_weight": 0.3, "noise_from": 0.7, "noise_weight": 3.0, "batch": 8, "bf16": True}
     api.sft(folder.parent / "demos", from_scratch="1m", out=folder, epochs=epochs, **options)
 
 
@@ -100,7 +101,7 @@ def main() -> None:
     options.add_argument("--goal", type=float, default=0.6, help="mean success of five iterations")
     options.add_argument("--seconds", type=float, default=900, help="that each side gets at most")
     options.add_argument("--iterations", type=int, default=60, help="at most")
-    options.add_argument("--demos", type=int, default=2000, help="episodes that the policy imitates first")
+    options.add_argument("--demos", type=int, default=1000, help="episodes that the policy imitates first")
     options.add_argument("--epochs", type=float, default=2.0, help="and how often")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
