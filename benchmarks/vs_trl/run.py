@@ -46,7 +46,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def policy(folder: Path, episodes: int, epochs: float) -> None:
-    """A policy of 1.2M parameters that imitates an expert, and at last its noise too, so that there is something to learn.
+    """A policy of 1.2M parameters that imitates an expert, and at last its noise too: so it has something to learn.
 
     The template tells of no tools: TRL and agentrl write a tool's schema differently; so the system message tells, and
     is the same for both.
