@@ -107,6 +107,7 @@ class OptimConfig(_Part):
     positions: int = Field(4096, ge=64, description="positions a forward pass, padding included: the memory knob")
     checkpointing: bool = Field(False, description="compute activations twice instead of keeping them: less memory")
     bf16: bool = Field(False, description="matrix products in bfloat16: faster, and logprobs differ by about 0.01")
+    liger: bool = Field(False, description="Liger's kernels, on a GPU only (extra liger): faster, and less memory")
 
 
 class LoraConfig(_Part):

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 
 from agentrl.errors import UserError
 from agentrl.policies.load import load_model, locate
-from agentrl.trainers import adapters, memory, vcpo
+from agentrl.trainers import adapters, liger, memory, vcpo
 from agentrl.trainers.batching import BATCHERS, Batch, Rows, Sample
 from agentrl.trainers.losses.aggregate import set_weights
 from agentrl.trainers.losses.objective import Objective, effective_share, objective
@@ -63,6 +63,8 @@ class Learner:
         if self.optim.checkpointing:
             newer = getattr(self.model, "activation_checkpointing_enable", None)
             (newer or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # type: ignore[operator]
+        if self.optim.liger:
+            liger.patch(self.model, next(self.model.parameters()).device)
         self.batcher, note = choose(self.model, self.optim.batcher)
         self.notes += [note] if note else []
         self.proximal = Proximal(self.loss.old, self.model, self.loss.ema_decay, self.staleness)
