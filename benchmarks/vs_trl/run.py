@@ -53,7 +53,7 @@ def policy(folder: Path, episodes: int, epochs: float) -> None:
     """
     models.CHAT_TEMPLATE = "{%- set tools = none -%}" + models.CHAT_TEMPLATE
     api.collect("Rooms-v0", "expert", episodes, folder.parent / "demos", noise=0.5)
-    options = {"observation_weight": 0.3, "noise_from": 0.7, "noise_weight": 3.0, "batch": 8, "bf16": True}
+    options = {"observation_weight": 0.3, "noise_from": 0.7, "noise_weight": 0.4, "batch": 8, "bf16": True}
     api.sft(folder.parent / "demos", from_scratch="1m", out=folder, epochs=epochs, **options)
 
 
@@ -98,7 +98,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--venv", type=Path, default=Path(".venv-trl"), help="TRL's virtual environment")
     options.add_argument("--home", type=Path, help="where policies and records stay; none: a temporary folder")
-    options.add_argument("--goal", type=float, default=0.6, help="mean success of five iterations")
+    options.add_argument("--goal", type=float, default=0.85, help="mean success of five iterations")
     options.add_argument("--seconds", type=float, default=900, help="that each side gets at most")
     options.add_argument("--iterations", type=int, default=60, help="at most")
     options.add_argument("--demos", type=int, default=1000, help="episodes that the policy imitates first")
