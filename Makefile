@@ -1,4 +1,4 @@
-# make train   install into .venv and train on household tasks     make test   install and run the tests
+# make train   install into .venv and train on household tasks     make test   install and run the quick tests
 #
 # VENV=/path/to/venv      use an environment you already have (with your own torch, say)
 # PYTHON=python3.12       the interpreter that .venv is made with
@@ -28,19 +28,24 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install $(if $(CONSTRAIN
 VLLM_PIP := $(subst $(BIN),$(VLLM_VENV)/bin,$(PIP))
 BRIEFLY := sed -u -n 's/^\(Collecting [^ ]*\|Building.*\|Successfully.*\).*/  \1/p'
 
-.PHONY: help train test test-all test-docker test-web test-gui test-code test-vllm docs lint wheel system clean
+.PHONY: help train test test-all test-slow test-docker test-web test-gui test-code test-vllm docs lint wheel system clean
 help:
 	@sed -n '/^# */{s/^# *//p;};/^SHELL/q' Makefile
-	@echo "targets: train test test-all test-docker test-web test-gui test-code test-vllm docs lint wheel system clean"
+	@echo "targets: train test test-all test-slow test-docker test-web test-gui test-code test-vllm docs lint wheel system clean"
 
 train: system $(VENV)/.train-installed
 	$(BIN)/agentrl train household $(ARGS)
 
 test: system $(VENV)/.test-installed
-	$(BIN)/pytest -m 'not docker and not web and not gui and not vllm and not docs' $(ARGS)
+	$(BIN)/pytest -m 'not slow and not ($(ELSEWHERE))' $(ARGS)
+
+# Whole runs, killed and resumed ones, several processes: more than ten seconds each.
+test-slow: system $(VENV)/.test-installed
+	$(BIN)/pytest -m 'slow and not ($(ELSEWHERE))' $(ARGS)
 
 # Parts that need more than pip (Docker, a browser, an inference engine) have targets of their own here.
-test-all: test test-docker test-web test-gui test-code test-vllm
+ELSEWHERE := docker or web or gui or vllm or docs
+test-all: test test-slow test-docker test-web test-gui test-code test-vllm
 
 test-docker: $(VENV)/.test-installed
 	@$(MAKE) --no-print-directory system SYSTEM_PACKAGES='$(SYSTEM_PACKAGES) docker.io'
