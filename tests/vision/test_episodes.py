@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def play(policy: TransformersPolicy, env: str, workers: int = 0, context: Any = 
         finally:
             rollout.close()
 
-    return asyncio.run(one())
+    with ThreadPoolExecutor(1) as thread:  # other tests' browsers may leave a loop running in this one
+        return thread.submit(asyncio.run, one()).result()
 
 
 def test_a_worker_process_shows_the_same(policy: TransformersPolicy) -> None:
