@@ -22,6 +22,7 @@ from agentrl.trainers import credit
 from agentrl.trainers.credit import Credit, TurnTable, ledger, registry
 from agentrl.trainers.credit.normalise import group_centred, whitened
 
+pytestmark = pytest.mark.slow  # all of them together
 SETTINGS = (
     "kwargs.reward=dense",  # named rewards, and outcomes that differ after a few turns
     "rollout.tasks=3",
