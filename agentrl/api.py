@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -383,21 +383,7 @@ def _apart(call: Callable[[], T]) -> T:
         asyncio.get_running_loop()
     except RuntimeError:
         return call()
-    found: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(call())
-        except BaseException as error:  # handed on to the caller's thread, whatever it is
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="agentrl")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return found[0]
+    return ThreadPoolExecutor(1, "agentrl").submit(call).result()
 
 
 __all__ = ["Policy", "collect", "compare", "credit", "evaluate", "sft", "train"]

@@ -22,7 +22,7 @@ def dpo(
 
         agentrl collect agentrl/Household-v0 --policy small -k 8 -n 800 -o tries/
 
-        agentrl dpo tries/ --policy small -o policies/preferred
+        agentrl dpo tries/ --policy small --set beta=1 -o policies/preferred
     """
     from agentrl import api
     from agentrl.cli.collect import keywords

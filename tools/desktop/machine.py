@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agentrl.errors import UserError
-from agentrl.tools.sandboxes.local import spawner
+from agentrl.tools.sandboxes.local import programs, spawner
 
 _GUEST = str(Path(__file__).parent / "guest")
 _USER = "1000"
@@ -111,13 +111,7 @@ def require() -> None:
 def _command() -> Sequence[str]:
     options = ["bwrap", "--die-with-parent", "--new-session", "--unshare-all", "--cap-drop", "ALL"]
     options += ["--uid", _USER, "--gid", _USER, "--hostname", "desktop", "--clearenv"]
-    options += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"]
-    for name in ("bin", "lib", "lib64", "sbin"):
-        path = Path("/", name)
-        if path.is_symlink():
-            options += ["--symlink", os.readlink(path), f"/{name}"]
-        elif path.is_dir():
-            options += ["--ro-bind", f"/{name}", f"/{name}"]
+    options += [*programs(), "--proc", "/proc", "--dev", "/dev"]
     # The home is a mount of its own, so that nobody inside can rename it.
     for folder, mode in (("/tmp", "1777"), ("/dev/shm", "1777"), ("/etc", "0755"), ("/home/user", "0755")):
         options += ["--perms", mode, "--size", str(_ROOM), "--tmpfs", folder]

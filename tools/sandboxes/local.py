@@ -174,9 +174,8 @@ def _require_bubblewrap() -> None:
         raise UserError("the local sandbox needs bubblewrap, which is not installed: apt-get install bubblewrap")
 
 
-@functools.cache
-def _system() -> tuple[str, ...]:
-    """Read-only system and Python, without site-packages: a package there might know the answers to the tasks."""
+def programs() -> list[str]:
+    """Bubblewrap's options for the system's programs, read-only: /usr, and what of the root leads into it."""
     options = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "lib", "lib64", "sbin"):
         path = Path("/", name)
@@ -184,7 +183,13 @@ def _system() -> tuple[str, ...]:
             options += ["--symlink", os.readlink(path), f"/{name}"]
         elif path.is_dir():
             options += ["--ro-bind", f"/{name}", f"/{name}"]
-    options += _python()
+    return options
+
+
+@functools.cache
+def _system() -> tuple[str, ...]:
+    """Read-only system and Python, without site-packages: a package there might know the answers to the tasks."""
+    options = [*programs(), *_python()]
     for folder in sorted({path for root in (Path("/usr"), _prefix()) for path in _site_packages(root)}):
         options += ["--tmpfs", folder, "--remount-ro", folder]
     return tuple(options)
