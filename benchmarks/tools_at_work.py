@@ -5,8 +5,9 @@
 
 A small policy is made by ``agentrl collect`` (of demonstrators who call tools more often than they need, ``eager.py``)
 and ``agentrl sft --from-scratch``, then trained from the same start and on the same tasks in three ways: plain GRPO,
-with the transform ``otc``, and with ARPO branching; nothing else differs. All four policies play the same unseen tasks.
-What is there already is not made again. Writes ``WORLD.json`` and ``WORLD.png`` and prints two tables.
+with the transform ``otc``, and with ARPO branching; nothing else differs. ``equal`` is plain GRPO over fewer rounds:
+as many as it takes to make the tool calls that ARPO made in all. All these policies play the same unseen tasks. What is
+there already is not made again. Writes ``WORLD.json`` and ``WORLD.png`` and prints two tables.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ COMMON = [
     "loss.aggregate=token", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.anneal=true",
     "optim.minibatches=2", "evaluate=false", "checkpoint_every=1000", "threads=1",
 ]  # fmt: skip
-ARMS = {"plain": [], "otc": ["rewards=[otc]"], "arpo": ["rollout.brancher=arpo"]}
+ARMS = {"plain": [], "otc": ["rewards=[otc]"], "arpo": ["rollout.brancher=arpo"], "equal": []}
+PAIRS = (("start", "plain"), ("otc", "plain"), ("arpo", "plain"), ("arpo", "equal"))
 
 
 def main() -> None:
@@ -45,20 +47,20 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--tasks", type=int, default=256, help="unseen tasks that are played before and after")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="make these policies only: start, plain, otc, arpo (with commas)")
+    parser.add_argument("--only", help="make these policies only: start, plain, otc, arpo, equal (with commas)")
     args = parser.parse_args()
     world, out = WORLDS[args.world], args.out / args.world
     out.mkdir(parents=True, exist_ok=True)
     begin(world, out, args.seed)
     for arm in args.only.split(",") if args.only else ["start", *ARMS]:
         if arm in ARMS:
-            train(world, out, arm, args.iterations, args.seed)
+            train(world, out, arm, iterations_of(arm, out, args.iterations), args.seed)
         evaluate(world, out, arm, args.tasks, args.seed)
         found = {arm: measured(out, arm) for arm in ("start", *ARMS) if (out / f"{arm}-eval" / "report.json").exists()}
-        against = {arm: paired(out, arm) for arm in ("start", "otc", "arpo") if {arm, "plain"} <= found.keys()}
-        result = {"command": sys.argv, "policies": found, "against plain": against}
+        pairs = {f"{a} less {b}": paired(out, a, b) for a, b in PAIRS if {a, b} <= found.keys()}
+        result = {"command": sys.argv, "policies": found, "pairs": pairs}
         (args.out / f"{args.world}.json").write_text(json.dumps(result, indent=1) + "\n")
-    show(found, against)
+    show(found, pairs)
     draw(found, args.out / f"{args.world}.png")
 
 
@@ -89,6 +91,13 @@ def train(world: dict[str, Any], out: Path, arm: str, iterations: int, seed: int
                 "--set", f"iterations={iterations}")  # fmt: skip
 
 
+def iterations_of(arm: str, out: Path, iterations: int) -> int:
+    if arm != "equal":
+        return iterations
+    spent = training(out / "arpo")[-1]["calls"]
+    return 1 + sum(point["calls"] < spent for point in training(out / "plain"))
+
+
 def evaluate(world: dict[str, Any], out: Path, arm: str, tasks: int, seed: int) -> None:
     agentrl("eval", f"{world['env']}:unseen", "--policy", out / arm, "--first", tasks, "--seed", seed,
             "-o", out / f"{arm}-eval")  # fmt: skip
@@ -112,16 +121,16 @@ def measured(out: Path, arm: str) -> dict[str, Any]:
     return found
 
 
-def paired(out: Path, arm: str) -> dict[str, Any]:
-    """An arm less ``plain``, task by task, with 95% bootstrap intervals; calls where both succeed."""
-    base, other = ({t.task.id: t for group in store.read(out / f"{a}-eval") for t in group} for a in ("plain", arm))
-    both = [task for task in base if base[task].success and other[task].success]
-    gain = [float(other[task].success) - float(base[task].success) for task in base]
-    more = [calls(other[task]) - calls(base[task]) for task in both]
+def paired(out: Path, arm: str, base: str) -> dict[str, Any]:
+    """An arm less another, task by task, with 95% bootstrap intervals; calls where both succeed."""
+    a, b = ({t.task.id: t for group in store.read(out / f"{name}-eval") for t in group} for name in (arm, base))
+    both = [task for task in b if a[task].success and b[task].success]
+    gain = [float(a[task].success) - float(b[task].success) for task in b]
+    more = [calls(a[task]) - calls(b[task]) for task in both]
     found: dict[str, Any] = {"success": statistics.mean(gain), "success_interval": bootstrap(gain), "both": len(both)}
     if len(both) > 1:
         found |= {"calls": statistics.mean(more), "calls_interval": bootstrap(more)}
-        found["calls_of_plain"] = statistics.mean(calls(base[task]) for task in both)
+        found["calls_of_base"] = statistics.mean(calls(b[task]) for task in both)
     return found
 
 
@@ -141,18 +150,18 @@ def calls(trajectory: Trajectory) -> int:
     return sum(len(turn.tool_calls) for turn in trajectory.turns)
 
 
-def show(found: dict[str, Any], against: dict[str, Any]) -> None:
+def show(found: dict[str, Any], pairs: dict[str, Any]) -> None:
     print("policy    success   calls  at success  successes a call  calls in training")
     for arm, m in found.items():
         at = f"{m['calls_at_success']:.2f}" if m["calls_at_success"] is not None else "-"
         made = f"{m['training'][-1]['calls']:.0f}" if m.get("training") else "-"
         print(f"{arm:8} {m['success']:8.1%} {m['calls']:7.2f} {at:>11} {m['successes_a_call']:17.2f} {made:>18}")
-    for arm, m in against.items():
+    for pair, m in pairs.items():
         low, high = m["success_interval"]
-        print(f"{arm} less plain: success {m['success']:+.1%} [{low:+.1%}, {high:+.1%}]", end="")
+        print(f"{pair}: success {m['success']:+.1%} [{low:+.1%}, {high:+.1%}]", end="")
         if "calls" in m:
             low, high = m["calls_interval"]
-            share = m["calls"] / m["calls_of_plain"] if m["calls_of_plain"] else 0.0
+            share = m["calls"] / m["calls_of_base"] if m["calls_of_base"] else 0.0
             print(f"; calls {m['calls']:+.2f} [{low:+.2f}, {high:+.2f}] ({share:+.1%}) on {m['both']} tasks", end="")
         print()
 
