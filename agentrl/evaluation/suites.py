@@ -20,7 +20,7 @@ DEFAULT_TASKS = 256  # of a split that is longer
 
 
 class Part(BaseModel):
-    """``first`` tasks of a split of one environment, of those that ``ids`` match (``tell_phone/*``).
+    """``first`` tasks of a split of one environment (``[FILE.py:]ID``), of those that ``ids`` match (``tell_phone/*``).
 
     ``level`` says how hard they are, in the suite's own words; success is reported by level where there are several.
     """
@@ -113,7 +113,7 @@ def _of_environment(name: str, kwargs: dict[str, Any]) -> Suite:
 
 
 def _tasks(part: Part) -> list[Task]:
-    spec = registry.spec(part.env)
+    spec = registry.resolve(part.env).spec  # with its file, as on the command line
     ids = registry.split(spec, part.split, part.kwargs)
     if part.ids is not None:
         ids = [id for id in ids if any(fnmatchcase(str(id), wanted) for wanted in part.ids)]

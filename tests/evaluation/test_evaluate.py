@@ -142,3 +142,10 @@ def test_parts_choose_tasks_by_id_and_have_levels(tmp_path: Path) -> None:
 def test_tasks_of_two_environments_with_the_same_ids_are_told_apart() -> None:
     found = ar.evaluate("probes", "expert")
     assert found.overall.episodes == len(found.tasks) == len({t.id for t in found.trajectories}) == 160
+
+
+def test_a_part_names_an_environment_of_ones_own_with_its_file(tmp_path: Path) -> None:
+    guess = Path(__file__).parents[2] / "examples" / "guess.py"
+    (tmp_path / "own.yaml").write_text(json.dumps({"parts": [{"env": f"{guess}:Guess-v0", "first": 4}]}))
+    found = ar.evaluate(str(tmp_path / "own.yaml"), "expert")
+    assert found.overall.episodes == 4 and {t.task.env for t in found.trajectories} == {"Guess-v0"}
