@@ -148,4 +148,5 @@ def test_a_part_names_an_environment_of_ones_own_with_its_file(tmp_path: Path) -
     guess = Path(__file__).parents[2] / "examples" / "guess.py"
     (tmp_path / "own.yaml").write_text(json.dumps({"parts": [{"env": f"{guess}:Guess-v0", "first": 4}]}))
     found = ar.evaluate(str(tmp_path / "own.yaml"), "expert")
-    assert found.overall.episodes == 4 and {t.task.env for t in found.trajectories} == {"Guess-v0"}
+    assert found.overall.episodes == 4
+    assert {t.task.env for t in found.trajectories} == {"Guess-v0"}
