@@ -217,6 +217,8 @@ def beside(env: Any) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """The same data out of what JSON knows; ``plain(plain(x)) == plain(x)``."""
+    if type(value) is str or type(value) is int:  # most of what there is, and states are many
+        return value
     if isinstance(value, ToolCall):
         return {"tool": value.name, "arguments": plain(value.arguments)}
     if isinstance(value, dict):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from agentrl.envs.core import digest
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
 from agentrl.rollout.stem import Stem
 from agentrl.seeds import derive
 from agentrl.trainers.credit import TurnTable
+from agentrl.trainers.progress import Observer
 from agentrl.types import Trajectory
 
 
@@ -36,6 +38,19 @@ def jobs(played: Sequence[Trajectory], k: int, temperature: float, seed: int) ->
     ]
 
 
+def histories(played: Sequence[Trajectory]) -> list[int]:
+    """A number for what had been seen and done before each turn of a task, the same where that was the same."""
+    numbers: dict[tuple[object, ...], int] = {}
+    found = []
+    for trajectory in played:
+        before: object = trajectory.task.key
+        for turn in trajectory.turns:
+            seen = (before, digest(turn.info.get("shown", turn.observation)))
+            found.append(numbers.setdefault(seen, len(numbers)))
+            before = (found[-1], turn.completion_ids.tobytes(), turn.text, digest(turn.action))
+    return found
+
+
 def earned(trajectory: Trajectory, gamma: float) -> float:
     """What a continuation earned after its stem: the discounted sum of rewards, its first turn's undiscounted."""
     return sum(gamma**i * turn.reward for i, turn in enumerate(trajectory.turns[trajectory.shared :]))
@@ -51,23 +66,26 @@ def continued(
     temperature: float,
     seed: int,
     retries: int = 0,
-    on_done: Callable[[Trajectory], None] | None = None,
+    observer: Observer,
 ) -> tuple[TurnTable, dict[str, float]]:
     """The table with ``mc_values`` and ``mc_error``, and what that cost.
 
     ``played``: the table's trajectories, in its order, played with ``rollout`` by the policy as it is. A continuation
-    goes by the same limits as an episode, the turns and tokens of its stem counted. One that infrastructure broke
-    says nothing; ``mc_values`` is nan where all did. ``mc_error``: standard error of the mean of ``k`` draws, nan
-    for one.
+    goes by the same limits as an episode, the turns and tokens of its stem counted. Turns with the same history share
+    theirs. One that infrastructure broke says nothing; ``mc_values`` is nan where all did. ``mc_error``: standard error
+    of the mean of ``k`` draws, nan for one.
     """
     begin = time.perf_counter()
-    wanted = jobs(played, k, temperature, seed)
+    _, first, which = np.unique(histories(played), return_index=True, return_inverse=True)
+    every = jobs(played, k, temperature, seed)
+    wanted = [job for row in first for job in every[row]]
+    observer.phase("continuations", len(wanted))
     kept, rollout.keep_states = rollout.keep_states, False  # nothing will grow from continuations
     try:
-        flat = asyncio.run(rollout.run([job for of_turn in wanted for job in of_turn], on_done, retries))
+        flat = asyncio.run(rollout.run(wanted, observer.episode, retries))
     finally:
         rollout.keep_states = kept
-    draws = np.array([earned(t, gamma) if t.trusted else np.nan for t in flat]).reshape(len(wanted), k)
+    draws = np.array([earned(t, gamma) if t.trusted else np.nan for t in flat]).reshape(len(first), k)
     known = np.isfinite(draws)
     count = known.sum(1)
     mean = np.where(count > 0, np.where(known, draws, 0.0).sum(1) / np.maximum(count, 1), np.nan)
@@ -82,4 +100,4 @@ def continued(
         "mean_error": float(np.mean(error[count > 1])) if (count > 1).any() else 0.0,
         "seconds": time.perf_counter() - begin,
     }
-    return replace(table, mc_values=mean, mc_error=error), told
+    return replace(table, mc_values=mean[which], mc_error=error[which]), told

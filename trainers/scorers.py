@@ -121,7 +121,6 @@ class Scorers:
         self, k: int, table: TurnTable, played: Sequence[Trajectory], iteration: int
     ) -> tuple[TurnTable, dict[str, Any]]:
         recipe = self.recipe
-        self.observer.phase("continuations", k * len(table))
         return continued(
             table,
             played,
@@ -131,5 +130,5 @@ class Scorers:
             temperature=recipe.rollout.temperature,
             seed=derive(recipe.seed, iteration),
             retries=recipe.rollout.retries,
-            on_done=self.observer.episode,
+            observer=self.observer,
         )

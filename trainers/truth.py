@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from agentrl.seeds import derive
 from agentrl.trainers.continuations import continued
 from agentrl.trainers.credit import TurnTable
 from agentrl.trainers.credit.bench import Truth
+from agentrl.trainers.credit.table import Floats
+from agentrl.trainers.progress import Observer
 from agentrl.types import Group, Task, Trajectory
 
 FILE = "truth.parquet"
@@ -87,9 +90,9 @@ def estimated(
     kwargs: dict[str, Any],
     turn_tokens: int,
     seed: int,
-    on_done: Callable[[Trajectory], None] | None = None,
+    observer: Observer | None = None,
 ) -> Truth:
-    """Play ``groups`` groups, go back to every turn and play on ``k`` times; both are stored in ``out``.
+    """Play ``groups`` groups, go back to every turn and play on ``k`` times; each group is stored in ``out`` when done.
 
     ``A = r + V(after) - V(before)``, undiscounted, where each V is the mean return of ``k`` continuations: right for
     environments whose steps are not random. Raises UserError for a folder that holds something, and for an environment
@@ -107,37 +110,67 @@ def estimated(
     agent = AgentConfig.model_validate(loaded.agent) if loaded.agent else AgentConfig()
     ids = registry.split(found.spec, found.split or "train", kwargs)
     tasks = [Task(found.spec.id, ids[g % len(ids)], tuple(sorted(kwargs.items()))) for g in range(groups)]
-    jobs = [
-        Job(f"{g:04d}-{i:03d}", task, derive(seed, "truth", g, i), group=f"{g:04d}", key=(g, i))
-        for g, task in enumerate(tasks)
-        for i in range(size)
-    ]
     rollout = Rollout(loaded.policy, agent, Limits(turn_tokens=turn_tokens), deterministic=True, keep_states=True)
+    done: list[Group] = []
+    values: dict[str, tuple[Floats, Floats]] = {}  # of a trajectory's turns, and their standard errors
     try:
-        played = asyncio.run(rollout.run(jobs, on_done, retries=1))
-        made_groups = [Group(task, f"{g:04d}", played[g * size : (g + 1) * size]) for g, task in enumerate(tasks)]
-        store.write(out / "trajectories", "000000", made_groups)
-        table = TurnTable.from_groups(made_groups)
-        kept = {t.id: t for t in played}
-        ordered = [kept[id] for id in table.ids]
-        table, _ = continued(table, ordered, rollout, k=k, gamma=1.0, temperature=1.0, seed=seed, on_done=on_done)
+        for g, task in enumerate(tasks):
+            watch = _OfGroup(observer or Observer(), f"group {g + 1} of {groups}")
+            jobs = [
+                Job(f"{g:04d}-{i:03d}", task, derive(seed, "truth", g, i), group=f"{g:04d}", key=(g, i))
+                for i in range(size)
+            ]
+            watch.phase("episodes", size)
+            played = asyncio.run(rollout.run(jobs, watch.episode, retries=1))
+            done.append(Group(task, f"{g:04d}", played))
+            table = TurnTable.from_groups(done[-1:])
+            kept = {t.id: t for t in played}
+            ordered = [kept[id] for id in table.ids]
+            table, _ = continued(table, ordered, rollout, k=k, gamma=1.0, temperature=1.0, seed=seed, observer=watch)
+            rollout.forget()
+            for id in table.ids:
+                values[id] = table.mc_values[table.rows(id)], table.mc_error[table.rows(id)]
+            store.write(out / "trajectories", f"{g:06d}", done[-1:])
+            _write(out, done, values)
     finally:
         rollout.close()
+    return stored(out)
+
+
+@dataclass(frozen=True)
+class _OfGroup(Observer):
+    """Tells ``observer`` which group a phase is of."""
+
+    observer: Observer
+    group: str
+
+    def phase(self, name: str, total: int) -> None:
+        self.observer.phase(f"{self.group}: {name}", total)
+
+    def episode(self, trajectory: Trajectory) -> None:
+        self.observer.episode(trajectory)
+
+
+def _write(out: Path, groups: Sequence[Group], values: dict[str, tuple[Floats, Floats]]) -> None:
+    """The values of the turns of ``groups``, in the order of their table."""
+    table = TurnTable.from_groups(groups)
     columns = {
         "trajectory": [table.ids[i] for i in table.trajectory],
         "turn": table.turn,
-        "value": table.mc_values,
-        "error": table.mc_error,
+        "value": np.concatenate([values[id][0] for id in table.ids]),
+        "error": np.concatenate([values[id][1] for id in table.ids]),
     }
     store.write_table(out / FILE, pa.table(columns))
-    return _truth(table, table.mc_values, table.mc_error)
 
 
 def stored(folder: Path) -> Truth:
     """What :func:`estimated` left. Raises UserError where it is not there or does not fit."""
-    table = TurnTable.from_groups(store.read(folder / "trajectories"))
     found = store.read_table(folder / FILE)
-    if found["trajectory"].to_pylist() != [table.ids[i] for i in table.trajectory]:
+    known = found["trajectory"].to_pylist()
+    whole = set(known)  # a group that was stored just before a kill has no values yet
+    groups = [group for group in store.read(folder / "trajectories") if any(t.id in whole for t in group)]
+    table = TurnTable.from_groups(groups)
+    if known != [table.ids[i] for i in table.trajectory]:
         raise UserError(f"{folder / FILE} does not belong to the trajectories beside it")
     return _truth(table, found["value"].to_numpy(), found["error"].to_numpy())
 

@@ -42,27 +42,22 @@ def collect(
 
         agentrl collect agentrl/Household-v0 --policy small --labels -n 1000 -o demos/dagger
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from agentrl import api
+    from agentrl.cli.bar import Bar
 
     if keep not in ("all", "successes"):
         raise unknown("--keep", keep, ["all", "successes"])
     level = _noise(noise)
     if level != (0.0, 0.0) and policy != "expert":
         raise UserError("--noise is for --policy expert")
-    errors = Console(stderr=True)
     wins = turns = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("episodes", total=episodes * len(envs))
+    with Bar("episodes", episodes * len(envs)) as bar:
 
         def count(trajectory: object) -> None:
             nonlocal wins, turns
             wins += trajectory.success  # type: ignore[attr-defined]
             turns += len(trajectory.turns)  # type: ignore[attr-defined]
-            bar.update(task, advance=1)
+            bar.episode(trajectory)
 
         api.collect(
             envs,

@@ -278,6 +278,7 @@ def bench(
     from rich.console import Console
     from rich.table import Table
 
+    from agentrl.cli.bar import Bar
     from agentrl.cli.collect import keywords
     from agentrl.errors import UserError
     from agentrl.trainers import truth
@@ -293,10 +294,14 @@ def bench(
     elif out is None:
         raise UserError("playing on takes minutes: say with -o where its result is to be kept")
     else:
-        arguments = keywords(env_set or [])
-        found = truth.estimated(
-            source, policy, out, groups=groups, size=size, k=k, kwargs=arguments, turn_tokens=turn_tokens, seed=seed
-        )
+        arguments = {"kwargs": keywords(env_set or []), "turn_tokens": turn_tokens, "seed": seed}
+        try:
+            with Bar("episodes") as bar:
+                found = truth.estimated(source, policy, out, groups=groups, size=size, k=k, observer=bar, **arguments)
+        except KeyboardInterrupt:
+            if (out / truth.FILE).is_file():
+                typer.echo(f"stopped; the groups that were done are kept: agentrl credit bench {out}", err=True)
+            raise
     try:
         wanted = [int(part) for part in split(sizes)]
     except ValueError:

@@ -47,10 +47,8 @@ def evaluate(
 
         agentrl eval agentrl/Household-v0 --set size=full --policy random
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from agentrl import api
+    from agentrl.cli.bar import Bar
     from agentrl.cli.collect import keywords
     from agentrl.envs import plugins
 
@@ -60,10 +58,7 @@ def evaluate(
         return _suites()
     if as_json + as_csv + as_markdown > 1:
         raise UserError("choose one of --json, --csv and --markdown")
-    errors = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("episodes", total=None)
+    with Bar("episodes") as bar:
         report = api.evaluate(
             suite,
             policy,
@@ -74,7 +69,7 @@ def evaluate(
             allow_train=allow_train,
             kwargs=keywords(set_ or []),
             out=out,
-            on_done=lambda trajectory, total: bar.update(task, advance=1, total=total),
+            on_done=lambda trajectory, total: bar.update(advance=1, total=total),
             engine=engine,
         )
     if as_json:

@@ -31,11 +31,10 @@ def sft(
         agentrl sft demos/ --policy HuggingFaceTB/SmolLM2-135M-Instruct --set lr=1e-5 -o policies/smol
     """
     from pydantic import ValidationError
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from agentrl import api
     from agentrl.agents.chat import AgentConfig
+    from agentrl.cli.bar import Bar
     from agentrl.cli.collect import keywords
     from agentrl.errors import UserError
 
@@ -43,17 +42,14 @@ def sft(
         talk = AgentConfig.model_validate(keywords(agent)) if agent else None
     except ValidationError as error:
         raise UserError(f"--agent: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
-    errors = Console(stderr=True)
     begin = time.perf_counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     last = 0.0
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("steps", total=None)
+    with Bar("steps") as bar:
 
         def progress(step: int, steps: int, loss: float) -> None:
             nonlocal last
             last = loss
-            bar.update(task, completed=step, total=steps, description=f"loss {loss:.3f}")
+            bar.update(completed=step, total=steps, description=f"loss {loss:.3f}")
 
         settings = keywords(set_ or []) | {"seed": seed}
         where = api.sft(

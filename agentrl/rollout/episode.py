@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -181,12 +181,12 @@ class Episode:
 
     async def _sample(self, turn: Turn, chat: Any, shown: Observation, index: int, spent: int) -> None:
         """``turn`` may hold the beginning of its reply already."""
-        if isinstance(self.policy, MessagePolicy):
-            return await self._ask(self.policy, turn, chat, shown, index)
+        agent = self.agent
+        if isinstance(agent, RemoteAgent):
+            return await self._ask(agent, turn, chat, shown, index)
         begin = time.perf_counter()
-        agent, policy = self.agent, self.policy
-        assert isinstance(agent, ChatAgent)
-        assert isinstance(policy, Policy)
+        assert agent is not None
+        policy = cast(Policy, self.policy)  # isinstance of a protocol asks for its every attribute
         turn.prompt_ids = chat.prompt(shown)
         turn.images = chat.images
         begun = len(turn.completion_ids)
@@ -223,14 +223,12 @@ class Episode:
         turn.seconds = {"policy": got - asked, "agent": asked - begin + time.perf_counter() - got}
 
     async def _ask(
-        self, policy: MessagePolicy, turn: Turn, chat: RemoteConversation, shown: Observation, index: int
+        self, agent: RemoteAgent, turn: Turn, chat: RemoteConversation, shown: Observation, index: int
     ) -> None:
         """A turn of a policy of messages: no ids, so nobody can train on it."""
-        agent = self.agent
-        assert isinstance(agent, RemoteAgent)
         begin = time.perf_counter()
         with blaming(StopReason.POLICY_ERROR, "policy"):
-            said = await policy.chat(
+            said = await cast(MessagePolicy, self.policy).chat(
                 chat.prompt(shown),
                 agent.tools,
                 max_tokens=self.limits.turn_tokens,
@@ -248,10 +246,9 @@ class Episode:
             turn.error = str(error)
 
     async def _script(self, turn: Turn, rng: random.Random, index: int) -> None:
-        assert isinstance(self.policy, ScriptedPolicy)
         seen = ScriptedTurn(self.env, turn.observation, rng, self.job.task.key, index, self.job.seed)
         with blaming(StopReason.POLICY_ERROR, "policy"):
-            turn.action = await self.policy.act(seen)
+            turn.action = await cast(ScriptedPolicy, self.policy).act(seen)
         turn.info |= seen.info
 
     async def _act(self, turn: Turn, action: Action, trajectory: Trajectory) -> tuple[Observation, bool, bool]:

@@ -18,9 +18,10 @@ from agentrl.errors import UserError
 from agentrl.policies.scripted import Random
 from agentrl.rollout.engine import Rollout
 from agentrl.rollout.episode import Job
-from agentrl.trainers.continuations import continued
+from agentrl.trainers.continuations import continued, histories
 from agentrl.trainers.credit import TurnTable, assign, ledger
 from agentrl.trainers.loop import Training
+from agentrl.trainers.progress import Observer
 from agentrl.types import Group, Task, Trajectory
 
 TASK = "row5-start2-key1-door3-goal5"
@@ -64,7 +65,9 @@ def test_the_mean_of_continuations_is_the_exact_value(level: str, monkeypatch: p
     rollout = Rollout(Random(), keep_states=True)
     table, trajectories = played(rollout, 2)
     exact: Values = exact_values(TASK, mixed_policy(TASK, 1.0), GAMMA)
-    filled, told = continued(table, trajectories, rollout, k=60, gamma=GAMMA, temperature=1.0, seed=0)
+    filled, told = continued(
+        table, trajectories, rollout, k=60, gamma=GAMMA, temperature=1.0, seed=0, observer=Observer()
+    )
     rollout.close()
     at = [cell for t in trajectories for cell in cells(t)]
     value = np.array([exact.v[state, left] for state, left, _ in at])
@@ -76,7 +79,9 @@ def test_the_mean_of_continuations_is_the_exact_value(level: str, monkeypatch: p
     after[filled.start + filled.length - 1] = 0.0
     found = assign(filled, credit={"mc-value": {"gamma": GAMMA}}).advantages
     assert (np.abs(found - advantage) < 5 * (error + after)).all()
-    assert told["episodes"] == 60 * len(table)
+    different = len(set(histories(trajectories)))
+    assert different < len(table)  # both begin in the same room
+    assert told["episodes"] == 60 * different
     assert told["failed"] == told["tokens"] == 0
     assert told["env_steps"] > told["episodes"]
 
@@ -85,7 +90,7 @@ def test_continuations_go_by_the_limits_of_the_episode() -> None:
     """The last of its turns has one turn left, so its value is the mean of single rewards."""
     rollout = Rollout(Random(), keep_states=True)
     table, trajectories = played(rollout, 3)
-    filled, _ = continued(table, trajectories, rollout, k=3, gamma=1.0, temperature=1.0, seed=1)
+    filled, _ = continued(table, trajectories, rollout, k=3, gamma=1.0, temperature=1.0, seed=1, observer=Observer())
     rollout.close()
     whole = filled.length == LIMIT
     last = (filled.start + filled.length - 1)[whole]
@@ -97,10 +102,25 @@ def test_continuations_go_by_the_limits_of_the_episode() -> None:
         assert exact.v[state, 1] > 0 or filled.mc_values[row] == 0
 
 
+def test_turns_share_a_value_where_all_before_them_was_the_same() -> None:
+    rollout = Rollout(Random(), keep_states=True)
+    table, trajectories = played(rollout, 4)
+    filled, _ = continued(table, trajectories, rollout, k=5, gamma=1.0, temperature=1.0, seed=1, observer=Observer())
+    rollout.close()
+    pasts = [(*(str(turn.action) for turn in t.turns[:i]),) for t in trajectories for i in range(len(t.turns))]
+    by_past = {
+        past: {value for other, value in zip(pasts, filled.mc_values, strict=True) if other == past} for past in pasts
+    }
+    assert all(len(values) == 1 for values in by_past.values())
+    numbers = histories(trajectories)
+    assert len(set(numbers)) == len(by_past) < len(pasts)
+    assert [numbers[pasts.index(past)] for past in pasts] == numbers
+
+
 def test_one_draw_has_no_error() -> None:
     rollout = Rollout(Random(), keep_states=True)
     table, trajectories = played(rollout, 1)
-    filled, told = continued(table, trajectories, rollout, k=1, gamma=1.0, temperature=1.0, seed=1)
+    filled, told = continued(table, trajectories, rollout, k=1, gamma=1.0, temperature=1.0, seed=1, observer=Observer())
     rollout.close()
     assert np.isfinite(filled.mc_values).all()
     assert np.isnan(filled.mc_error).all()
@@ -128,7 +148,7 @@ def test_a_run_and_its_resume(tmp_path: Path) -> None:
         groups = store.read(whole / "trajectories" / f"{name}.parquet")
         table = TurnTable.from_groups(groups)
         told = line["continuations"]
-        assert told["episodes"] == 2 * len(table)
+        assert told["episodes"] == 2 * len(set(histories([t for group in groups for t in group])))
         assert told["tokens"] >= told["episodes"]
         assert told["env_steps"] > 0
         assert line["episodes"] == 4 * (line["iteration"] + 1)  # continuations are counted apart

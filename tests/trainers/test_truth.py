@@ -13,7 +13,9 @@ from agentrl.cli.main import main
 from agentrl.envs.keydoor.values import exact_values, mixed_policy
 from agentrl.envs.keydoor.world import LIMIT, State, advance, world_of
 from agentrl.errors import UserError
+from agentrl.trainers.progress import Observer
 from agentrl.trainers.truth import estimated, exact, stored
+from agentrl.types import Trajectory
 
 KEYDOOR = "agentrl/KeyDoor-v0"
 
@@ -38,6 +40,39 @@ def test_continuations_agree_with_dynamic_programming(tmp_path: Path) -> None:
     again = stored(tmp_path / "t")
     assert (again.advantage == found.advantage).all()
     assert (again.error == found.error).all()
+
+
+class Stopping(Observer):
+    """Ctrl-C while the second group is played on."""
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[str, int]] = []
+        self.seen = 0
+
+    def phase(self, name: str, total: int) -> None:
+        self.phases.append((name, total))
+        self.seen = 0
+
+    def episode(self, trajectory: Trajectory) -> None:
+        self.seen += 1
+        if len(self.phases) == 4 and self.seen == 3:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_keeps_the_groups_that_were_done(tmp_path: Path) -> None:
+    watch = Stopping()
+    with pytest.raises(KeyboardInterrupt):
+        estimated(KEYDOOR, "random", tmp_path / "t", groups=3, size=3, k=4, kwargs={}, turn_tokens=8, seed=1,
+                  observer=watch)  # fmt: skip
+    of = [f"group {g} of 3" for g in (1, 2)]
+    assert [name for name, _ in watch.phases] == [f"{g}: {what}" for g in of for what in ("episodes", "continuations")]
+    assert watch.phases[0][1] == 3
+    assert watch.phases[1][1] % 4 == 0
+    part = stored(tmp_path / "t")
+    whole = estimated(KEYDOOR, "random", tmp_path / "w", groups=3, size=3, k=4, kwargs={}, turn_tokens=8, seed=1)
+    assert len(np.unique(part.table.group)) == 1
+    rows = np.isin([whole.table.ids[i] for i in whole.table.trajectory], part.table.ids)
+    assert (whole.advantage[rows] == part.advantage).all()
 
 
 def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
