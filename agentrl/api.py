@@ -176,7 +176,7 @@ def evaluate(
     engine: str = "transformers",
 ) -> Report:
     """Measure a policy on a suite or ``ENV[:SPLIT]``: ``k`` attempts a task, the first ``limit`` tasks."""
-    chosen = suites.load(suite, allow_train=allow_train, kwargs=kwargs)
+    chosen = suites.load(suite, allow_train=allow_train, kwargs=kwargs, first=limit)
 
     def run() -> Report:
         asyncio.run(preflight(chosen.tasks()[0]))

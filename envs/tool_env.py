@@ -42,7 +42,7 @@ class ToolEnv(Env):
     A class attribute that is a :class:`agentrl.tools.Toolset` (``python = Python()``) adds its tools: every instance
     has its own, begun afresh before ``start`` and closed with it. ``look = staticmethod(f)`` adds the tool ``f``.
     The instructions are the first paragraph of the docstring, unless ``instructions`` is set. Where ``start`` sets
-    ``task_type``, success is reported by it.
+    ``task_type``, success is reported by it, and by ``level``, how hard the task is, likewise.
     """
 
     blocking: ClassVar[bool] = False
@@ -54,6 +54,7 @@ class ToolEnv(Env):
     _tried: bool = False
     _open: bool = False
     task_type: str = ""
+    level: str = ""
     used: list[ToolCall]  # the calls of this episode that meant something, for experts and state keys
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -106,7 +107,8 @@ class ToolEnv(Env):
         self._open = True
         if self.snapshot_level == "exact" and not self._tried:
             self._try_snapshot()
-        return observation, {"task": task, **({"task_type": self.task_type} if self.task_type else {})}
+        told = {"task_type": self.task_type, "level": self.level}
+        return observation, {"task": task} | {name: value for name, value in told.items() if value}
 
     async def astep(self, action: Action) -> StepResult:
         if not self._open:

@@ -72,6 +72,8 @@ def evaluate(
             on_done=lambda trajectory, total: bar.update(advance=1, total=total),
             engine=engine,
         )
+    if first and not report.failed and len(report.tasks) < first:
+        typer.echo(f"{report.suite} has {len(report.tasks)} tasks, not {first}", err=True)
     if as_json:
         print(report.json())
     elif as_csv:

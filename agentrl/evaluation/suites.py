@@ -65,9 +65,12 @@ def file_of(name: str) -> Path | None:
     return path if path.suffix == ".yaml" and path.is_file() else None
 
 
-def load(name: str, *, allow_train: bool = False, kwargs: dict[str, Any] | None = None) -> Suite:
+def load(
+    name: str, *, allow_train: bool = False, kwargs: dict[str, Any] | None = None, first: int | None = None
+) -> Suite:
     """A bundled suite, a YAML file, or ``[FILE.py:]ENV[:SPLIT]`` (unseen by default) with these ``kwargs``.
 
+    The suite of an environment has at least ``first`` tasks, where its split does.
     Raises UserError for an unknown name, for the split train unless ``allow_train``, and for ``kwargs`` of a suite,
     which has its own.
     """
@@ -78,7 +81,7 @@ def load(name: str, *, allow_train: bool = False, kwargs: dict[str, Any] | None 
             )
         suite = read(path)
     else:
-        suite = _of_environment(name, kwargs or {})
+        suite = _of_environment(name, kwargs or {}, max(DEFAULT_TASKS, first or 0))
     for part in suite.parts:
         if part.split == "train" and not allow_train:
             raise UserError(f"{suite.name} evaluates on the training ids of {part.env}; --allow-train permits it")
@@ -99,7 +102,7 @@ def joined(found: Sequence[Suite]) -> Suite:
     return found[0].model_copy(update={"name": name, "parts": parts})
 
 
-def _of_environment(name: str, kwargs: dict[str, Any]) -> Suite:
+def _of_environment(name: str, kwargs: dict[str, Any], most: int) -> Suite:
     try:
         found = registry.resolve(name)
     except UserError:
@@ -108,7 +111,7 @@ def _of_environment(name: str, kwargs: dict[str, Any]) -> Suite:
         raise unknown("suite", name, [*bundled(), *(spec.id for spec in registry.listed())]) from None
     split = found.split or "unseen"
     ids = registry.split(found.spec, split, kwargs)
-    part = Part(env=found.spec.id, kwargs=kwargs, split=split, first=min(DEFAULT_TASKS, len(ids)))
+    part = Part(env=found.spec.id, kwargs=kwargs, split=split, first=min(most, len(ids)))
     return Suite(name=f"{found.spec.id}:{split}", parts=[part])
 
 

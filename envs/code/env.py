@@ -48,6 +48,8 @@ class CodeInterpreter(ToolEnv):
         self.task = task
         made = self._problem()
         self.task_type = task.partition("-")[0]
+        lines = templates()[task.rpartition("/")[0]].lines
+        self.level = "1-3 lines" if lines <= 3 else "4-5 lines" if lines <= 5 else "6+ lines"
         for path, content in made.files.items():
             self.python.put(path, content)
         return f"{made.about}\n\n{made.question}"

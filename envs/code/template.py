@@ -25,6 +25,7 @@ class Template:
     kind: str
     question: str
     program: str
+    lines: int  # of the program, beside those that load the data
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,9 @@ def templates() -> dict[str, Template]:
         file = yaml.safe_load(path.read_text(encoding="utf-8"))
         for name, made in file["templates"].items():
             program = file["load"] + made["program"]
-            found[f"{path.stem}-{name}"] = Template(path.stem, made["question"].strip(), program)
+            found[f"{path.stem}-{name}"] = Template(
+                path.stem, made["question"].strip(), program, made["program"].strip().count("\n") + 1
+            )
     return found
 
 

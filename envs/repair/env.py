@@ -68,6 +68,8 @@ class CodeRepair(ToolEnv):
         self.task = task
         self.files = dict(self._repository().files)
         self.task_type = task.partition("-")[0]
+        changed = self._repository().changed
+        self.level = "1 token" if changed == 1 else "2-3 tokens" if changed <= 3 else "4+ tokens"
         return "A test fails. The files:\n" + "\n".join(self.files)
 
     @tool

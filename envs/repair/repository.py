@@ -6,6 +6,7 @@ import functools
 import random
 import re
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ class Repository:
     old: str
     new: str
     hidden: list[Case]
+
+    @property
+    def changed(self) -> int:
+        """Words and signs that differ between what stands there and what should."""
+        wrong, right = (re.findall(r"\w+|[^\w\s]", text) for text in (self.old, self.new))
+        edits = SequenceMatcher(None, wrong, right, autojunk=False).get_opcodes()
+        return sum(max(i - h, k - j) for what, h, i, j, k in edits if what != "equal")
 
 
 def source(module: str) -> str:

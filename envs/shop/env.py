@@ -48,7 +48,7 @@ class Shop(Env):
         task = str(self.pick_task(seed, options))
         goal = goal_of(task)
         self._task, self._state, self._seen = task, State(), Seen()
-        return f"{goal.text}\n{self._text()}", {"task": task, "kind": goal.product.kind}
+        return f"{goal.text}\n{self._text()}", {"task": task, "kind": goal.product.kind, "level": goal.level}
 
     def step(self, action: Action) -> StepResult:
         goal = self._goal()

@@ -32,6 +32,11 @@ class Goal:
     options: Mapping[str, str]
     ceiling: int
 
+    @property
+    def level(self) -> str:
+        """How much is asked for beside the price."""
+        return f"{len(self.attributes) + len(self.options)} conditions"
+
 
 def score(bought: Product, chosen: Mapping[str, str], goal: Goal) -> float:
     """The reward, 0 to 1, for buying a product with the chosen options."""

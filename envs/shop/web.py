@@ -35,6 +35,7 @@ class ShopWeb(ToolEnv):
     async def start(self, task: str, rng: random.Random) -> str:
         goal = goal_of(task)
         self.task, self.looked = task, Seen()
+        self.level = goal.level
         origin = site.shared().origin
         return f"{goal.text}\n{await self.window.open(origin + site.address(State()), [origin])}"
 

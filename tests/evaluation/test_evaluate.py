@@ -14,6 +14,7 @@ import pytest
 
 import agentrl as ar
 from agentrl import store
+from agentrl.cli.main import main
 from agentrl.envs import registry
 from agentrl.evaluation import suites
 
@@ -99,6 +100,17 @@ def test_more_attempts_go_on_from_fewer(tmp_path: Path) -> None:
     assert both.tasks == alone.tasks
     with pytest.raises(ar.UserError, match="holds another evaluation"):
         ar.evaluate(name, "idle", limit=6, out=tmp_path)
+
+
+def test_as_many_tasks_of_an_environment_are_played_as_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(suites.load("agentrl/Calc-v0").tasks()) == suites.DEFAULT_TASKS
+    assert len(suites.load("agentrl/Calc-v0", first=10).tasks()) == suites.DEFAULT_TASKS  # the limit cuts them
+    assert len(suites.load("agentrl/Calc-v0", first=300).tasks()) == 300
+    with pytest.raises(SystemExit):
+        main(["eval", "agentrl/KeyDoor-v0", "--policy", "idle", "--first", "300", "--json"])
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["episodes"] == 44
+    assert shown.err == "agentrl/KeyDoor-v0:unseen has 44 tasks, not 300\n"
 
 
 def test_suites_and_what_they_refer_to() -> None:

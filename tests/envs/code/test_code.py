@@ -157,6 +157,14 @@ def test_an_unknown_task_or_sandbox_is_named():
         registry.make(NAME, sandbox="locale")
 
 
+def test_the_level_is_the_length_of_the_program():
+    env = registry.make(NAME)
+    told = {task: env.reset(seed=0, options={"task": task})[1]["level"]
+            for task in ("orders-revenue/60", "digits-path/60", "roads-shortest/60")}  # fmt: skip
+    env.close()
+    assert told == {"orders-revenue/60": "1-3 lines", "digits-path/60": "4-5 lines", "roads-shortest/60": "6+ lines"}
+
+
 @pytest.mark.parametrize("name", ["code-unseen", "code-novel"])
 def test_the_suites_name_tasks_that_are_there(name):
     suite = suites.load(name)

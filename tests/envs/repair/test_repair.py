@@ -32,6 +32,20 @@ def begin(env: Any, task: str) -> Any:
     return repository(module, bug, int(task.partition("/")[2]))
 
 
+def test_the_level_is_how_much_the_mistake_changed(env):
+    levels = {}
+    for task in ("intervals-touching/40", "wrapping-blank/40", "account-simple/40"):
+        begin(env, task)
+        levels[task] = env.level, env._repository().changed
+    assert levels == {
+        "intervals-touching/40": ("1 token", 1),  # <= for <
+        "wrapping-blank/40": ("2-3 tokens", 2),  # + 1
+        "account-simple/40": ("4+ tokens", 11),
+    }
+    shares = [env.level for task in splits()["unseen"][:52] if begin(env, task)]
+    assert min(map(shares.count, ("1 token", "2-3 tokens", "4+ tokens"))) >= 10
+
+
 def submitted(env: Any, *calls: ToolCall) -> float:
     for call in calls:
         env.step(call)

@@ -1,6 +1,7 @@
 """The environment: contract, splits, expert, snapshots, rewards."""
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -163,7 +164,10 @@ def test_equal_pages_are_one_state_whatever_was_typed():
 
 
 def test_the_suite_and_the_splits():
-    assert len(suites.load("shop-unseen").tasks()) == 256
+    tasks = suites.load("shop-unseen").tasks()
+    assert len(tasks) == 256
+    told = Counter(Shop().reset(options={"task": task.id})[1]["level"] for task in tasks)
+    assert told == {"2 conditions": 18, "3 conditions": 71, "4 conditions": 122, "5 conditions": 45}
     env = registry.make("agentrl/Shop-v0:unseen")
     assert all(env.reset(seed=seed)[1]["task"].startswith("unseen-") for seed in range(10))
     assert "train-00003" in splits()["train"]
