@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from agentrl.errors import UserError, unknown
+from agentrl.types import Trajectory
 
 
 def collect(
@@ -53,10 +54,10 @@ def collect(
     wins = turns = 0
     with Bar("episodes", episodes * len(envs)) as bar:
 
-        def count(trajectory: object) -> None:
+        def count(trajectory: Trajectory) -> None:
             nonlocal wins, turns
-            wins += trajectory.success  # type: ignore[attr-defined]
-            turns += len(trajectory.turns)  # type: ignore[attr-defined]
+            wins += trajectory.success
+            turns += len(trajectory.turns)
             bar.episode(trajectory)
 
         api.collect(

@@ -294,7 +294,7 @@ def bench(
     elif out is None:
         raise UserError("playing on takes minutes: say with -o where its result is to be kept")
     else:
-        arguments = {"kwargs": keywords(env_set or []), "turn_tokens": turn_tokens, "seed": seed}
+        arguments: dict[str, Any] = {"kwargs": keywords(env_set or []), "turn_tokens": turn_tokens, "seed": seed}
         try:
             with Bar("episodes") as bar:
                 found = truth.estimated(source, policy, out, groups=groups, size=size, k=k, observer=bar, **arguments)
