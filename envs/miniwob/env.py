@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from agentrl.envs.core import StepResult
-from agentrl.envs.miniwob.screen import Screen
+from agentrl.envs.miniwob.screen import Lost, Screen, click
 from agentrl.envs.miniwob.solvers import SOLVERS
 from agentrl.envs.miniwob.tasks import LIMIT, LIMITS, TASKS
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.errors import UserError, unknown
-from agentrl.tools.browser import View, Window
-from agentrl.types import Action, Content, Message, Part, text_of
+from agentrl.tools.browser import Element, View, Window
+from agentrl.tools.call import Called
+from agentrl.types import Action, Content, Message, Part, ToolCall, text_of
 
 # Ends the problem before (its timers with it), seeds the page's generator, and begins a new one.
 _BEGIN = """seed => {
@@ -56,12 +57,14 @@ class MiniWoB(ToolEnv):
         self.window.screenshot = screenshot
         self.max_turns = LIMITS.get(page, LIMIT)
         self.utterance = ""
+        self.done: list[tuple[ToolCall, Element | None]] = []  # the calls that worked, and what they were about
 
     async def start(self, task: int, rng: random.Random) -> list[Message]:
         if isinstance(task, bool) or not isinstance(task, int):
             raise UserError(f"unknown MiniWoB task {task!r}; a task is the seed of its page, a whole number")
         if not self.window.at(self.url):
             await self.window.open(self.url, [pages()])
+        self.done = []
         self.utterance = await self.window.evaluate(_BEGIN, task)
         await self.window.restart()
         page = await self.window.look()
@@ -77,16 +80,31 @@ class MiniWoB(ToolEnv):
         self._open = False
         return observation, min(1.0, max(-1.0, float(reward))), True, False, {**info, "success": reward >= 1}
 
+    async def _use(self, action: ToolCall) -> Called:
+        element = next((e for e in self.seen.elements if e.ref == action.arguments.get("ref")), None)
+        called = await super()._use(action)
+        if called.record.error is None:
+            self.done.append((action, element))
+        return called
+
     async def _answer(self, text: str) -> StepResult:
         return self._refuse("Plain text does nothing here: call a tool.")
 
     def expert(self) -> Action:
-        """The next call of the task's scripted solver. Raises UserError for a task without one."""
+        """The next call of the task's scripted solver. Raises UserError for a task without one.
+
+        Where the page does not show what the solver looks for (somebody else has acted too) it is a click on what has
+        been clicked least.
+        """
         if self.page not in SOLVERS:
             raise UserError(
                 f"agentrl/MiniWoB-{self.page}-v0 has no expert; tasks with one: {', '.join(sorted(SOLVERS))}"
             )
-        return SOLVERS[self.page](Screen(self.utterance, self.seen.elements, " ".join(self.seen.lines()), self.used))
+        screen = Screen(self.utterance, self.seen.elements, " ".join(self.seen.lines()), self.done)
+        try:
+            return SOLVERS[self.page](screen)
+        except (Lost, LookupError, StopIteration, ValueError):
+            return click(screen.next(screen.elements)) if screen.elements else ToolCall("press", key="Tab")
 
     def state_key(self) -> Any:
         """What is asked, and the page as it reads; where things lie is not told apart."""

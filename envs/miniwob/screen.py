@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from agentrl.tools.browser import Element
@@ -15,12 +16,19 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What a player has before it: what is asked, the elements and the text of the page, the calls that were made."""
+    """What a player has before it: what is asked, the elements and the text of the page.
+
+    ``used``: the calls that were made, each with the element that it named, as that was then.
+    """
 
     asked: str
     elements: list[Element]
     text: str
-    used: list[ToolCall]
+    used: list[tuple[ToolCall, Element | None]]
+
+    @property
+    def clicked(self) -> list[Element]:
+        return [e for call, e in self.used if call.name == "click" and e is not None]
 
     def ask(self, pattern: str) -> tuple[str, ...]:
         found = re.search(pattern, self.asked)
@@ -36,6 +44,13 @@ class Screen:
             if e.name == name and (not roles or e.role in roles):
                 return e
         raise Lost(f"no {name!r}")
+
+    def next(self, among: list[Element]) -> Element:
+        """The one that was clicked least often: who searches opens one after the other."""
+        if not among:
+            raise Lost("nothing to click")
+        clicks = Counter(e.ref for e in self.clicked)
+        return min(among, key=lambda e: clicks[e.ref])
 
     def click(self, name: str, *roles: str) -> ToolCall:
         return click(self.named(name, *roles))

@@ -39,9 +39,16 @@ def _(s: Screen) -> ToolCall:
     return click(s.all("button")[0])
 
 
-@solver("click-test-2", "click-test-transfer", "click-button-sequence")
+@solver("click-test-2", "click-test-transfer")
 def _(s: Screen) -> ToolCall:
-    return s.click(re.findall(r"button (\w+)", s.asked)[len(s.used)], "button")
+    return s.click(*s.ask(r"button (\w+)"), "button")
+
+
+@solver("click-button-sequence")
+def _(s: Screen) -> ToolCall:
+    first, second = s.ask(r"button (\w+), then click button (\w+)")
+    pressed = "focused" in s.named(first).states or any(e.name == first for e in s.clicked)
+    return s.click(second if pressed else first, "button")
 
 
 @solver("click-button", "unicode-test")
@@ -143,21 +150,20 @@ def _(s: Screen) -> ToolCall:
 def _(s: Screen) -> ToolCall:
     (names,) = s.ask(r"Select (.*) from the scroll list")
     box = s.all("listbox")[0]
-    chosen = (box.value or "").split(", ")
-    missing = next((name for name in names.split(", ") if name not in chosen), None)
-    return s.click("Submit", "button") if missing is None else ToolCall("select", ref=box.ref, option=missing)
+    wanted, chosen = set(names.split(", ")), set(filter(None, (box.value or "").split(", ")))
+    other = next((name for name in box.options if (name in wanted) != (name in chosen)), None)
+    return s.click("Submit", "button") if other is None else ToolCall("select", ref=box.ref, option=other)
 
 
 @solver("click-shades")
 def _(s: Screen) -> ToolCall:
     (color,) = s.ask(r"shades of (\w+)")
     place = ("red", "green", "blue").index(color)
-    wanted = []
     for e in s.all("span"):
         parts = [int(number) for number in re.findall(r"\d+", e.look.partition("(")[2])[:3]]
-        if parts and parts[place] == max(parts):
-            wanted.append(e)
-    return click(wanted[len(s.used)]) if len(s.used) < len(wanted) else s.click("Submit", "button")
+        if parts and (parts[place] == max(parts)) != ("selected" in e.classes):
+            return click(e)
+    return s.click("Submit", "button")
 
 
 @solver("form-sequence-2")
@@ -169,12 +175,12 @@ def _(s: Screen) -> ToolCall:
 
 @solver("odd-or-even")
 def _(s: Screen) -> ToolCall:
-    numbers = [e for e in s.elements if re.fullmatch(r"-?\d+", e.name)]
-    if len(s.used) == len(numbers):
-        return s.click("Submit", "button")
-    row = len(s.used)
-    name = "Even" if int(numbers[row].name) % 2 == 0 else "Odd"
-    return click([e for e in s.all("button") if e.name == name][row])
+    for row, number in enumerate(e for e in s.elements if re.fullmatch(r"-?\d+", e.name)):
+        name = "Even" if int(number.name) % 2 == 0 else "Odd"
+        wanted = [e for e in s.all("button") if e.name == name][row]
+        if "selected" not in wanted.classes:
+            return click(wanted)
+    return s.click("Submit", "button")
 
 
 # ---- text
@@ -295,7 +301,7 @@ def _(s: Screen) -> ToolCall:
     value = field.value or ""
     if value.startswith(start) and value.endswith(end) and value != start:
         return s.click("Submit", "button")
-    if not value:
+    if value != start or "focused" not in field.states:
         return ToolCall("type", ref=field.ref, text=start)
     offered = [e for e in s.elements if e.name.startswith(start) and e.name.endswith(end) and e.ref != field.ref]
     return click(offered[-1]) if offered else ToolCall("press", key="ArrowDown")  # opens the list at once
@@ -308,11 +314,15 @@ def _(s: Screen) -> ToolCall:
     links = [e for e in s.all("link") if e.name not in ("<", ">") and not e.name.isdigit()]
     if field.value != word:
         return ToolCall("type", ref=field.ref, text=word)
-    if not links:
+    before = [
+        call.name for call, e in s.used if call.name == "type" or (call.name == "click" and e and e.name == "Search")
+    ]
+    if not links or before[-1:] == ["type"]:
         return s.click("Search", "button")
     page, place = divmod(int(which) - 1, 3)
-    turned = sum(call.name == "click" for call in s.used) - 1
-    return click(links[place]) if turned == page else s.click(">", "link")
+    turns = [e.name for e in s.all("link") if e.name in ("<", ">")]
+    at = 1 if len(turns) == 2 else 0 if turns == [">"] else 2
+    return click(links[place]) if at == page else s.click(">" if at < page else "<", "link")
 
 
 @solver("use-spinner")
@@ -325,16 +335,18 @@ def _(s: Screen) -> ToolCall:
 
 @solver("guess-number")
 def _(s: Screen) -> ToolCall:
+    field = s.all("spinbutton", "textbox")[0]
+    guesses = [int(text) for call, _ in s.used if (text := str(call.arguments.get("text"))).isdecimal()]
+    told = re.search(r'(higher|lower) than .*?"(\d+)"', s.text)
+    if guesses and not (told and int(told[2]) == guesses[-1]):
+        return s.fill({0: str(guesses[-1])}, "Submit")
     low, high = 0, 9
-    guesses = [int(call.arguments["text"]) for call in s.used if call.name == "type"]
     # what is told is about the last guess alone, so the bounds follow from the order of the guesses
     for guess, later in pairwise(guesses):
-        low, high = (guess + 1, high) if later > guess else (low, guess - 1)
-    if guesses and s.used[-1].name == "type":
-        return s.click("Submit", "button")
-    if guesses:
-        low, high = (guesses[-1] + 1, high) if "higher" in s.text else (low, guesses[-1] - 1)
-    return ToolCall("type", ref=s.all("spinbutton", "textbox")[0].ref, text=str((low + high) // 2))
+        low, high = (guess + 1, high) if later > guess else (low, guess - 1) if later < guess else (low, high)
+    if told:
+        low, high = (int(told[2]) + 1, high) if told[1] == "higher" else (low, int(told[2]) - 1)
+    return ToolCall("type", ref=field.ref, text=str((low + high) // 2))
 
 
 # ---- pages that open
@@ -353,20 +365,16 @@ def _(s: Screen) -> ToolCall:
     links = [e for e in s.all("span") if e.name.strip(",.") == name.strip(",.")]
     if links:
         return click(links[0])
-    tried = {call.arguments["ref"] for call in s.used}
-    return click(next(e for e in s.all("tab") if e.ref not in tried and "expanded" not in e.states))
+    return click(s.next([e for e in s.all("tab") if "expanded" not in e.states]))
 
 
 @solver("navigate-tree")
 def _(s: Screen) -> ToolCall:
     (name,) = s.ask(r'named "(.*)"')
-    tried = {call.arguments["ref"] for call in s.used}
-    spans = s.all("span")
-    for e in spans:
+    for e in s.all("span"):
         if e.name == name:
             return click(e)
-    handles = [e for e in s.all("div") if "hitarea" in e.classes and e.ref not in tried]
-    return click(handles[0])
+    return click(s.next([e for e in s.all("div") if "expandable-hitarea" in e.classes]))
 
 
 @solver("phone-book")
@@ -375,7 +383,9 @@ def _(s: Screen) -> ToolCall:
     if any(e.role == "h2" and e.name == name for e in s.elements):
         label = next(i for i, e in enumerate(s.elements) if e.name.lower().startswith(what))
         return click(s.elements[label + 1])
-    return s.click(">", "link")
+    turns = [e for e in s.all("link") if e.name in ("<", ">")]
+    last = next((e.name for e in reversed(s.clicked) if e.name in ("<", ">")), ">")
+    return click(next((e for e in turns if e.name == last), turns[0]))  # on, to the end, and back
 
 
 def _value(text: str, x: int = 0) -> int:

@@ -1,6 +1,7 @@
 """MiniWoB++ pages in real Chromium."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -58,6 +59,48 @@ def test_scripted_solvers_solve(make, part):
             turns += 1
         assert (reward, info["success"]) == (1.0, True), page
         env.close()
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_solvers_go_on_after_what_others_did(make, part):
+    for page in sorted(SOLVERS)[part::4]:
+        env, rng = make(page), random.Random(part)
+        env.reset(options={"task": 10_002})
+        over, turns = False, 0
+        while not over:
+            assert turns < env.max_turns, page
+            if turns < 3:  # nothing that decides it
+                ref = rng.choice(env.seen.elements).ref
+                slips = ToolCall("hover", ref=ref), ToolCall("click", ref=99), ToolCall("press", key="Tab")
+                if env.step(rng.choice(slips))[2]:  # focus-text takes Tab for an answer
+                    break
+            _, reward, over, _, _ = env.step(env.expert())
+            turns += 1
+        assert not over or reward == 1.0, page
+        env.close()
+
+
+def test_solvers_give_an_action_wherever_chance_leads(make):
+    for page in ("click-button-sequence", "odd-or-even", "search-engine", "navigate-tree", "use-autocomplete"):
+        env, rng = make(page), random.Random(0)
+        for seed in range(4):
+            env.reset(options={"task": seed})
+            for _ in range(env.max_turns):
+                assert env.step(env.expert())[4]["valid"], page
+                if not env._open:
+                    break
+                e = rng.choice(env.seen.elements)
+                if env.step(rng.choice([ToolCall("click", ref=e.ref), ToolCall("type", ref=e.ref, text="x")]))[2]:
+                    break
+
+
+def test_a_solver_without_its_page_still_acts(make):
+    env = make("click-dialog")
+    env.reset(options={"task": 1})
+    env.step(ToolCall("press", key="Tab"))
+    env.step(ToolCall("press", key="Escape"))
+    assert not any(e.name == "Close" for e in env.seen.elements)
+    assert env.step(env.expert())[4]["valid"]
 
 
 def test_there_are_solvers_for_many_tasks():
