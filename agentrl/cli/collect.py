@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from agentrl.cli.options import Engine, EnvSet, Plugins, Seed, keywords
 from agentrl.errors import UserError, unknown
 from agentrl.types import Trajectory
 
@@ -14,13 +15,11 @@ from agentrl.types import Trajectory
 def collect(
     envs: Annotated[list[str], typer.Argument(help="[FILE.py:]ENV[:SPLIT], one or several (split train by default).")],
     policy: Annotated[str, typer.Option(help="expert, random, replay:PATH, or any policy of tokens.")] = "expert",
-    engine: Annotated[
-        str, typer.Option("--policy.engine", help="transformers, vllm, or vllm@ADDRESS.")
-    ] = "transformers",
+    engine: Engine = "transformers",
     noise: Annotated[str, typer.Option(help="How often the expert acts at random: 0.3, or 0.2-0.9 by episode.")] = "0",
     episodes: Annotated[int, typer.Option("-n", min=1, help="Episodes an environment.")] = 1000,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the trajectories.")] = Path("demos"),
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of the environment: size=tiny.")] = None,
+    set_: EnvSet = None,
     keep: Annotated[str, typer.Option(help="all | successes")] = "all",
     attempts: Annotated[int, typer.Option("-k", min=1, help="Tries of each task, one after the other.")] = 1,
     cap: Annotated[
@@ -28,8 +27,8 @@ def collect(
     ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Store what the expert would do in every turn.")] = False,
     beta: Annotated[float, typer.Option(min=0, max=1, help="With --labels: how often the expert acts itself.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
+    seed: Seed = 0,
+    plugin: Plugins = None,
 ) -> None:
     """Play episodes with any policy and store them as Parquet.
 
@@ -66,7 +65,7 @@ def collect(
             episodes,
             out,
             noise=level,
-            kwargs=keywords(set_ or []),
+            kwargs=keywords(set_),
             seed=seed,
             keep=keep,
             attempts=attempts,
@@ -89,17 +88,4 @@ def _noise(text: str) -> tuple[float, float]:
         found = (-1.0, -1.0)
     if not 0 <= found[0] <= found[1] <= 1:
         raise UserError(f"--noise is a probability such as 0.3, or a range such as 0.2-0.9, not {text!r}")
-    return found
-
-
-def keywords(changes: list[str]) -> dict[str, Any]:
-    """``["size=tiny"]`` -> ``{"size": "tiny"}``, values as YAML."""
-    import yaml
-
-    found: dict[str, Any] = {}
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise UserError(f"--set takes key=value, not {change!r}")
-        found[key] = yaml.safe_load(value)
     return found

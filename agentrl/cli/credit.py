@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
+
+from agentrl.cli.options import AsJson, Plugins, Seed, keywords, load_plugins
 
 if TYPE_CHECKING:
     from agentrl.trainers.credit.choose import Chosen
@@ -18,8 +21,6 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", help="Option of the methods: gamma=0.9, or for one: hgpo.gamma=0.9.")
 ]
 Preset = Annotated[str | None, typer.Option(help="parity: the settings of the published code.")]
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="File or package to import first.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 BENCHED = "grpo,rloo,reinforce-pp-baseline,gigpo-step,gigpo,hgpo,salt,graphgpo,step-grpo"
 SHOWN = 20  # trajectories that a table for people shows
@@ -37,14 +38,14 @@ def list_(plugin: Plugins = None, as_json: AsJson = False) -> None:
     from agentrl.trainers.credit.anchors import ANCHORS
     from agentrl.trainers.credit.choose import describe
 
-    _load(plugin)
+    load_plugins(plugin)
     rows = describe()
     if as_json:
         return typer.echo(json.dumps(rows, indent=2, default=str))
     table = Table("id", "kind", "needs", "formula", "source", "parity", box=None)
     for row in rows:
         needs = ", ".join(row["needs"])
-        table.add_row(row["id"], row["kind"], needs, *(_plain(row[name]) for name in ("formula", "source", "parity")))
+        table.add_row(row["id"], row["kind"], needs, *(escape(row[name]) for name in ("formula", "source", "parity")))
     console = Console()
     console.print(table)
     console.print("\nanchors (the recipe's anchor): what makes two turns comparable")
@@ -72,7 +73,7 @@ def apply(
 
     from agentrl.trainers.credit.batches import batches, credited
 
-    _load(plugin)
+    load_plugins(plugin)
     chosen = _chosen(file, estimator, set_, preset)
     given = list(credited(batches(file), chosen.rewards, chosen.credit))
     if as_json:
@@ -92,10 +93,10 @@ def apply(
     table = Table("trajectory", "outcome", "advantage of each turn", box=None)
     for credit, id in rows[:SHOWN]:
         if id in credit.table.excluded:
-            table.add_row(_plain(id), "-", f"left out: {credit.table.excluded[id]}")
+            table.add_row(escape(id), "-", f"left out: {credit.table.excluded[id]}")
             continue
         outcome = credit.table.outcome[credit.table.trajectory[credit.table.rows(id).start]]
-        table.add_row(_plain(id), f"{outcome:g}", " ".join(f"{a:+.2f}" for a in credit.of(id)))
+        table.add_row(escape(id), f"{outcome:g}", " ".join(f"{a:+.2f}" for a in credit.of(id)))
     console = Console()
     console.print(table)
     if len(rows) > SHOWN:
@@ -121,7 +122,7 @@ def compare(
     from agentrl.trainers.credit.batches import batches
     from agentrl.trainers.credit.compare import compare as compared
 
-    _load(plugin)
+    load_plugins(plugin)
     found = compared(batches(file), _chosen(file, estimators, set_, preset))
     if as_json:
         return typer.echo(json.dumps(found.plain()))
@@ -172,7 +173,7 @@ def explain(
     from agentrl.trainers.credit.explain import explain as explained
     from agentrl.trainers.credit.page import branch_line
 
-    _load(plugin)
+    load_plugins(plugin)
     chosen = _chosen(file, estimators, set_, preset)
     found = explained(batches(file), chosen, group, together=estimators is None)
     if html is not None:
@@ -189,18 +190,18 @@ def explain(
     # the texts share what the numbers leave
     widths = {name: max(7, *map(len, name.split())) for name in ("reward", "alike", *found.columns)}
     room = max(8, (console.width - 4 - sum(widths.values()) - 2 * (len(widths) + 3)) // 2)
-    console.print(f"group {_plain(found.group)} of {_plain(found.source)}", highlight=False)
+    console.print(f"group {escape(found.group)} of {escape(found.source)}", highlight=False)
     console.print("✗ invalid; alike: turns of the group that began in the same state", style="dim", highlight=False)
     console.print(found.origin, style="dim", highlight=False)
-    if tree := [f"{'    ' * depth}{_plain(branch_line(t))}" for depth, t in found.tree()]:
+    if tree := [f"{'    ' * depth}{escape(branch_line(t))}" for depth, t in found.tree()]:
         console.print("\n" + "\n".join(tree), highlight=False)
     for t in found.trajectories:
         console.print()
         if t.excluded:
-            console.print(f"[bold]{_plain(t.id)}[/bold]  left out: {_plain(t.excluded)}", highlight=False)
+            console.print(f"[bold]{escape(t.id)}[/bold]  left out: {escape(t.excluded)}", highlight=False)
             continue
-        branch = f", branched from {_plain(t.parent)}" if t.parent else ""
-        console.print(f"[bold]{_plain(t.id)}[/bold]  outcome {t.outcome:g}, {t.ended}{branch}", highlight=False)
+        branch = f", branched from {escape(t.parent)}" if t.parent else ""
+        console.print(f"[bold]{escape(t.id)}[/bold]  outcome {t.outcome:g}, {t.ended}{branch}", highlight=False)
         table = Table("turn", "saw", "did", box=None)
         for name in ("reward", "alike", *found.columns):
             table.add_column(name, justify="right", width=widths[name])
@@ -259,7 +260,7 @@ def bench(
         list[str] | None, typer.Option("--env-set", help="Argument of the environment: size=tiny.")
     ] = None,
     turn_tokens: Annotated[int, typer.Option(min=1, help="Longest reply.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
     set_: Set = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Where the truth is stored, with table and plot.")
@@ -279,14 +280,13 @@ def bench(
     from rich.table import Table
 
     from agentrl.cli.bar import Bar
-    from agentrl.cli.collect import keywords
     from agentrl.errors import UserError
     from agentrl.trainers import truth
     from agentrl.trainers.credit.bench import bench as benched
     from agentrl.trainers.credit.choose import choose, split
 
-    _load(plugin)
-    chosen = choose(split(estimators), keywords(set_ or []))
+    load_plugins(plugin)
+    chosen = choose(split(estimators), keywords(set_))
     if source == "exact":
         found = truth.exact(groups, size, epsilon, seed)
     elif (Path(source) / truth.FILE).is_file():
@@ -294,7 +294,7 @@ def bench(
     elif out is None:
         raise UserError("playing on takes minutes: say with -o where its result is to be kept")
     else:
-        arguments: dict[str, Any] = {"kwargs": keywords(env_set or []), "turn_tokens": turn_tokens, "seed": seed}
+        arguments: dict[str, Any] = {"kwargs": keywords(env_set), "turn_tokens": turn_tokens, "seed": seed}
         try:
             with Bar("episodes") as bar:
                 found = truth.estimated(source, policy, out, groups=groups, size=size, k=k, observer=bar, **arguments)
@@ -330,7 +330,6 @@ def bench(
 
 
 def _chosen(file: Path, ids: str | None, changes: list[str] | None, preset: str | None) -> Chosen:
-    from agentrl.cli.collect import keywords
     from agentrl.errors import UserError
     from agentrl.trainers.credit.batches import recipe_of
     from agentrl.trainers.credit.choose import Chosen, choose, split
@@ -340,24 +339,13 @@ def _chosen(file: Path, ids: str | None, changes: list[str] | None, preset: str 
         if changes or preset:
             raise UserError("--set and --preset need the methods to be named; without, the run's own recipe holds")
         return Chosen(tuple(recipe.get("rewards") or ()), tuple(recipe["credit"]))
-    return choose(split(ids if ids is not None else "grpo"), keywords(changes or []), preset)
+    return choose(split(ids if ids is not None else "grpo"), keywords(changes), preset)
 
 
 def _number(value: float | None, share: bool = False) -> str:
     return "-" if value is None else f"{value:.1%}" if share else f"{value:.4f}"
 
 
-def _load(paths: list[str] | None) -> None:
-    from agentrl.envs import plugins
-
-    for path in paths or ():
-        plugins.load(path)
-
-
 def _cut(text: str, room: int) -> str:
     line = " ".join(text.split())
-    return _plain(line if len(line) <= room else line[: room - 1] + "…")
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    return escape(line if len(line) <= room else line[: room - 1] + "…")

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from agentrl.cli.options import AsJson
+
 if TYPE_CHECKING:
     from agentrl.trainers.doctor import Finding
 
@@ -25,7 +27,7 @@ PACKAGES = {
 
 def doctor(
     policy: Annotated[str | None, typer.Option(help="Bundled name, folder, run folder or hub name to examine.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what this machine can run; with --policy, play and train a little and see that all is as it should be.
 

@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from agentrl.cli.options import AsJson, Plugins, load_plugins
 from agentrl.envs import plugins, registry
 from agentrl.envs.check import check as check_env
 from agentrl.envs.core import Admissible, Expert
@@ -20,10 +22,6 @@ from agentrl.types import words_of
 
 app = typer.Typer(no_args_is_help=True, help="List, show and check environments; add your own.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", metavar="PATH", help="Import this file or module first.")
-]
 Name = Annotated[str, typer.Argument(metavar="ENV", help="[FILE.py:]ID[:SPLIT], as guess.py:Guess-v0.")]
 
 
@@ -37,7 +35,7 @@ def list_(
 
     agentrl envs list --plugin guess.py
     """
-    _load(plugin)
+    load_plugins(plugin)
     specs = registry.listed()
     rows = [_row(spec) for spec in specs] if whole or as_json else _folded(specs)
     if as_json:
@@ -54,7 +52,7 @@ def show(name: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
 
     agentrl envs show agentrl/Household-v0
     """
-    _load(plugin)
+    load_plugins(plugin)
     at = registry.resolve(name)
     env = registry.make(name)
     task = registry.split(at.spec, at.split or next(iter(registry.splits(at.spec))))[0]
@@ -77,10 +75,10 @@ def show(name: Name, plugin: Plugins = None, as_json: AsJson = False) -> None:
     table.add_column(overflow="fold")
     shown["tasks"] = _tasks(shown)
     for key in ("id", "source", "tasks", "max_turns", "snapshots", "expert", "admissible_actions", "instructions"):
-        table.add_row(key.replace("_", " "), str(shown[key]).replace("[", r"\["))
+        table.add_row(key.replace("_", " "), escape(str(shown[key])))
     for schema in env.tools:
-        table.add_row("tool", json.dumps(schema["function"]).replace("[", r"\["))
-    table.add_row(f"task {task}", words_of(observation).replace("[", r"\["))
+        table.add_row("tool", escape(json.dumps(schema["function"])))
+    table.add_row(f"task {task}", escape(words_of(observation)))
     Console().print(table)
 
 
@@ -95,7 +93,7 @@ def check(
 
     agentrl envs check guess.py:Guess-v0
     """
-    _load(plugin)
+    load_plugins(plugin)
     report = check_env(name, episodes=episodes)
     typer.echo(json.dumps(report.to_dict(), indent=2)) if as_json else Console().print(report)
     raise typer.Exit(0 if report.ok else 1)
@@ -156,11 +154,6 @@ def _differs_only_by(old: str, new: str, entries: list[str]) -> bool:
         return tomllib.loads(new) == expected
     except tomllib.TOMLDecodeError:
         return False
-
-
-def _load(plugin: list[str] | None) -> None:
-    for path in plugin or []:
-        plugins.load(path)
 
 
 def _registered_by(spec: registry.EnvSpec, module: str, file: str | None) -> bool:

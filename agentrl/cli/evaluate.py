@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agentrl.cli.options import Engine, EnvSet, Plugins, keywords, load_plugins
 from agentrl.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,12 +19,10 @@ def evaluate(
         str | None, typer.Argument(help="Suite, or [FILE.py:]ENV[:SPLIT] (unseen by default). None: list the suites.")
     ] = None,
     policy: Annotated[str, typer.Option(help="Bundled name, folder, run, hub name, expert, random, idle.")] = "small",
-    engine: Annotated[
-        str, typer.Option("--policy.engine", help="transformers, vllm, or vllm@ADDRESS.")
-    ] = "transformers",
+    engine: Engine = "transformers",
     k: Annotated[int | None, typer.Option("-k", min=1, help="Attempts a task.")] = None,
     first: Annotated[int | None, typer.Option("--first", min=1, help="Only the first tasks.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of the environment: size=tiny.")] = None,
+    set_: EnvSet = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that hold the environments.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
     allow_train: Annotated[bool, typer.Option(help="Permit training ids.")] = False,
@@ -31,7 +30,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown and nothing else.")] = False,
-    plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Measure a policy's success, with 95% intervals, by task type. Without a suite: list the suites.
 
@@ -49,11 +48,8 @@ def evaluate(
     """
     from agentrl import api
     from agentrl.cli.bar import Bar
-    from agentrl.cli.collect import keywords
-    from agentrl.envs import plugins
 
-    for path in plugin or ():
-        plugins.load(path)
+    load_plugins(plugin)
     if suite is None:
         return _suites()
     if as_json + as_csv + as_markdown > 1:
@@ -67,7 +63,7 @@ def evaluate(
             workers=workers,
             seed=seed,
             allow_train=allow_train,
-            kwargs=keywords(set_ or []),
+            kwargs=keywords(set_),
             out=out,
             on_done=lambda trajectory, total: bar.update(advance=1, total=total),
             engine=engine,

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from agentrl.cli.options import Seed
+
 
 def learn(
     data: Annotated[list[Path], typer.Argument(help="Folders of stored sessions, several of each task.")],
     policy: Annotated[str, typer.Option(help="Policy to update: the one that sampled them.")] = "small",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new policy.")] = Path("policies/learnt"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a key of the recipe: a.b=value.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Update a policy once by what agent programs did with it (the sessions of agentrl serve).
 

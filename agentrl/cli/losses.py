@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
+
+from agentrl.cli.options import AsJson, Plugins, load_plugins
 
 app = typer.Typer(no_args_is_help=True, help="Losses: list what there is, with formula, source and parity.")
 
@@ -17,8 +18,8 @@ def _group() -> None:
 
 @app.command("list")
 def list_(
-    plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """List policy losses, corrections and terms.
 
@@ -30,11 +31,9 @@ def list_(
     from rich.markup import escape
     from rich.table import Table
 
-    from agentrl.envs import plugins
     from agentrl.trainers.losses.listing import describe
 
-    for path in plugin or ():
-        plugins.load(path)
+    load_plugins(plugin)
     rows = describe()
     if as_json:
         return typer.echo(json.dumps(rows, indent=2, default=str))

@@ -76,7 +76,7 @@ def estimator(name: Name) -> None:
 def loss(name: Name) -> None:
     """Write NAME.py with a policy loss, and test_NAME.py.
 
-    agentrl new loss soft-step && agentrl losses --plugin soft_step.py
+    agentrl new loss soft-step && agentrl losses list --plugin soft_step.py
     """
     _write(Path(), _with_test("loss", Names.of(name)))
 

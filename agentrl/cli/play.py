@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from agentrl.cli.options import Plugins, load_plugins
 from agentrl.envs import plugins, registry
 from agentrl.envs.core import Admissible, Env, key_of
 from agentrl.errors import UserError
@@ -23,7 +24,7 @@ def play(
     task: Annotated[str | None, typer.Option(help="Task id; without it the seed picks one.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the episode.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to add the episode to, as for sft.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option("--plugin", metavar="PATH", help="Import this first.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Act in an environment yourself: one line is one turn, ? lists what you can do, Ctrl-D ends.
 
@@ -33,8 +34,7 @@ def play(
 
     agentrl play agentrl/Desktop-v0 -o demos/mine
     """
-    for path in plugin or []:
-        plugins.load(path)
+    load_plugins(plugin)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     at = registry.resolve(name)
     env = registry.make(name)

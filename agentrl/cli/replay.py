@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from agentrl.cli.options import AsJson, Plugins
+
 
 def replay(
     run: Annotated[Path, typer.Argument(help="Run folder, or folder or file of trajectories.")],
     trajectory: Annotated[
         list[str] | None, typer.Option(help="Id of a stored episode; may be repeated. Default: all.")
     ] = None,
-    plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take the actions of stored episodes again and say where the environment first differs from what is stored.
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from agentrl.cli.options import Engine, Seed
 from agentrl.errors import UserError
 from agentrl.policies.base import Policy
 from agentrl.policies.load import load_policy
@@ -17,16 +18,14 @@ from agentrl.serve.server import Server
 
 def serve(
     policy: Annotated[str, typer.Option(help="Bundled name, folder, run folder or hub name.")] = "small",
-    engine: Annotated[
-        str, typer.Option("--policy.engine", help="transformers, vllm, or vllm@ADDRESS.")
-    ] = "transformers",
+    engine: Engine = "transformers",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for ended sessions.")] = Path("sessions"),
     host: Annotated[str, typer.Option(help="Address to listen on; anybody who reaches it may use it.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     temperature: Annotated[
         float | None, typer.Option(min=0, max=2, help="Of all draws; none: as programs ask.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Serve a policy to agent programs (OpenAI's chat completions) and keep what they did with it.
 

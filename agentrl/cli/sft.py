@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from agentrl.cli.options import Seed, keywords
+
 
 def sft(
     data: Annotated[list[Path], typer.Argument(help="Folders of stored trajectories.")],
@@ -20,7 +22,7 @@ def sft(
     ] = None,
     vocabulary: Annotated[int, typer.Option(help="Size of a new tokenizer, a multiple of 64.")] = 1152,
     window: Annotated[int, typer.Option(help="Longest context of a new model, in tokens.")] = 1024,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a policy to imitate stored episodes: a new small one, or any model.
 
@@ -35,7 +37,6 @@ def sft(
     from agentrl import api
     from agentrl.agents.chat import AgentConfig
     from agentrl.cli.bar import Bar
-    from agentrl.cli.collect import keywords
     from agentrl.errors import UserError
 
     try:
@@ -51,7 +52,7 @@ def sft(
             last = loss
             bar.update(completed=step, total=steps, description=f"loss {loss:.3f}")
 
-        settings = keywords(set_ or []) | {"seed": seed}
+        settings = keywords(set_) | {"seed": seed}
         where = api.sft(
             data,
             from_scratch=from_scratch,

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from agentrl.cli.options import AsJson
 from agentrl.envs import plugins
 from agentrl.errors import UserError, unknown
 from agentrl.tools import registry
@@ -25,7 +26,6 @@ from agentrl.types import text_of
 
 app = typer.Typer(no_args_is_help=True, help="List and show the tools that agents can be given, and try them.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="TOOL", help="[FILE.py:]NAME, as python or my_tools.py:lookup.")]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agentrl.cli.options import Plugins, load_plugins
 from agentrl.errors import UserError
 
 
@@ -18,7 +19,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; default runs/NAME-DATE.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
-    plugin: Annotated[list[str] | None, typer.Option(help="File or package to import first.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Train a policy by reinforcement learning: measure, train, measure again.
 
@@ -38,7 +39,6 @@ def train(
     """
     from agentrl import api
     from agentrl.cli.dashboard import Dashboard
-    from agentrl.envs import plugins
     from agentrl.trainers import sharded
     from agentrl.trainers.loop import Training
 
@@ -52,8 +52,7 @@ def train(
                 raise UserError("--resume goes on with the run's own recipe; only --set iterations=N may change it")
             training = Training.resume(resume, board, _iterations(set_ or []))
         else:
-            for path in plugin or ():
-                plugins.load(path)
+            load_plugins(plugin)
             changes = list(set_ or [])
             changes += [f"policy.path={policy}"] if policy else []
             changes += [f"policy.engine={engine}"] if engine else []

@@ -192,16 +192,17 @@ class Report:
     _repr_markdown_ = markdown  # in notebooks
 
     def __rich__(self) -> Any:
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=f"{_escape(self.policy)} on {_escape(self.suite)}", box=None)
+        table = Table(title=f"{escape(self.policy)} on {escape(self.suite)}", box=None)
         for name in ("task type", "success", "95% interval", "episodes"):
             table.add_column(name, justify="left" if name == "task type" else "right")
         levels = {f"level {name}": rate for name, rate in self.by_level.items()}
         for name, rate in {**self.by_type, **levels, "all": self.overall}.items():
             interval = f"{rate.ci_low:.1%} – {rate.ci_high:.1%}"
             style = "bold" if name == "all" else ""
-            table.add_row(_escape(name), f"{rate.success:.1%}", interval, str(rate.episodes), style=style)
+            table.add_row(escape(name), f"{rate.success:.1%}", interval, str(rate.episodes), style=style)
         return table
 
 
@@ -263,7 +264,3 @@ def _over_attempts(of: Callable[[int, int, int], float], tries: Mapping[str, Seq
 
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
