@@ -92,6 +92,11 @@ Observation = str | list[Message]
 Action = str | ToolCall | list[ToolCall]
 
 
+def calls_of(action: Action | None) -> list[ToolCall]:
+    """The tool calls of an action; none of a text."""
+    return [action] if isinstance(action, ToolCall) else action if isinstance(action, list) else []
+
+
 class StopReason(StrEnum):
     """Why an episode ended. Only the ``FAILED`` ones say nothing about the policy."""
 

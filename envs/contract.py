@@ -19,7 +19,7 @@ from agentrl.envs import registry
 from agentrl.envs.core import Snapshots
 from agentrl.envs.hostile import hostile_actions
 from agentrl.envs.trial import Broken, Episode, Skipped, Subject, act, begin, replay, same
-from agentrl.types import Action, ToolCall
+from agentrl.types import Action, calls_of
 
 Clause = Callable[[Subject], str]
 
@@ -258,8 +258,7 @@ def raised(error: Exception) -> str:
 
 
 def _mentions(words: str, action: Action) -> bool:
-    calls = [action] if isinstance(action, ToolCall) else action
-    told = [calls] if isinstance(calls, str) else [str(value) for call in calls for value in call.arguments.values()]
+    told = [action] if isinstance(action, str) else [str(v) for c in calls_of(action) for v in c.arguments.values()]
     return bool(told) and all(_words(value) in words for value in told)
 
 

@@ -26,7 +26,7 @@ from agentrl.envs.core import Env, ResetResult, Snapshot, StepResult, run_sync
 from agentrl.errors import UserError, unknown
 from agentrl.tools.call import Called, call
 from agentrl.tools.tool import Tool, Toolset, tools_of
-from agentrl.types import Action, Message, Observation, ToolCall, ToolRecord
+from agentrl.types import Action, Message, Observation, ToolCall, ToolRecord, calls_of
 
 _log = logging.getLogger(__name__)
 # What belongs to the object, not to the episode.
@@ -115,8 +115,8 @@ class ToolEnv(Env):
             raise RuntimeError(f"{type(self).__name__}: the episode is over, reset first")
         if isinstance(action, str):
             return await self._answer(action)
-        calls = [action] if isinstance(action, ToolCall) else action
-        if not (isinstance(calls, list) and calls and all(isinstance(call, ToolCall) for call in calls)):
+        calls = calls_of(action)
+        if not calls or not all(isinstance(call, ToolCall) for call in calls):
             return self._refuse(f"An action is a call of one of the tools {', '.join(self._methods)}.")
         messages: list[Message] = []
         records: list[ToolRecord] = []

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agentrl.agents.formats import MAX_ACTION_CHARS, Format, ParseError, json_object, sized, without_thinking
-from agentrl.types import Action, ToolCall
+from agentrl.agents.formats import MAX_ACTION_CHARS, Format, ParseError, called, json_object, sized, without_thinking
+from agentrl.types import Action, ToolCall, calls_of
 
 _TAGS = re.compile(r"<(?=/?(?:think|tool|answer)>)")
 
@@ -61,12 +61,12 @@ class Tags:
     def render(self, action: Action) -> str:
         if isinstance(action, str):
             return f"<answer>{action}</answer>"
-        return "\n".join(self._text(call) for call in ([action] if isinstance(action, ToolCall) else action))
+        return "\n".join(self._text(call) for call in calls_of(action))
 
     def _call(self, name: str, body: str) -> ToolCall:
         if name == "tool" and "tool" not in self.alone:
-            return _named(json_object(body, "A tool call"))
-        return _made(name, {self.alone[name]: body.strip("\n")})
+            return called(body)
+        return ToolCall(name, **{self.alone[name]: body.strip("\n")})
 
     def _text(self, call: ToolCall) -> str:
         value = call.arguments.get(self.alone.get(call.name, ""))
@@ -116,10 +116,10 @@ class ReAct:
                 case "Action Input":
                     if name is None:
                         raise ParseError("An Action Input follows an Action.")
-                    calls.append(_made(name, self._arguments(name, body)))
+                    calls.append(ToolCall(name, **self._arguments(name, body)))
                     name = None
         if name is not None:
-            calls.append(_made(name, {}))
+            calls.append(ToolCall(name))
         if not calls:
             raise ParseError("No Action and no Final Answer found.")
         return calls[0] if len(calls) == 1 else calls
@@ -127,8 +127,7 @@ class ReAct:
     def render(self, action: Action) -> str:
         if isinstance(action, str):
             return f"Final Answer: {action}"
-        calls = [action] if isinstance(action, ToolCall) else action
-        return "\n".join(f"Action: {call.name}\nAction Input: {_dumped(call.arguments)}" for call in calls)
+        return "\n".join(f"Action: {c.name}\nAction Input: {_dumped(c.arguments)}" for c in calls_of(action))
 
     def _arguments(self, name: str, body: str) -> dict[str, Any]:
         if name in self.alone and not body.startswith("{"):
@@ -149,19 +148,6 @@ def _alone(tools: Sequence[dict[str, Any]]) -> dict[str, str]:
         if len(required) == len(plain) == 1:
             found[function["name"]] = required[0]
     return found
-
-
-def _named(call: dict[str, Any]) -> ToolCall:
-    name, arguments = call.get("name"), call.get("arguments", {})
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        raise ParseError('A tool call needs a "name" and an object of "arguments".')
-    return _made(name, arguments)
-
-
-def _made(name: str, arguments: dict[str, Any]) -> ToolCall:
-    call = ToolCall(name)
-    call.arguments = arguments
-    return call
 
 
 def _dumped(arguments: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import re
 from itertools import accumulate
 from typing import Any, Protocol
 
-from agentrl.types import Action, ToolCall
+from agentrl.types import Action, ToolCall, calls_of
 
 MAX_ACTION_CHARS = 20_000
 MAX_DEPTH = 100  # of the arguments of a tool call
@@ -83,7 +83,7 @@ class Tools:
 
     def parse(self, text: str) -> Action:
         text = without_thinking(text)
-        calls = [self._call(body) for body in self._pattern.findall(text)]
+        calls = [called(body) for body in self._pattern.findall(text)]
         if len(calls) == 1:
             return calls[0]
         if calls:
@@ -93,25 +93,12 @@ class Tools:
     def render(self, action: Action) -> str:
         if isinstance(action, str):
             return action
-        calls = [action] if isinstance(action, ToolCall) else action
-        return "\n".join(f"<tool_call>{self._json(c)}</tool_call>" for c in calls)
+        return "\n".join(f"<tool_call>{self._json(call)}</tool_call>" for call in calls_of(action))
 
     @staticmethod
     def _json(call: ToolCall) -> str:
         text = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
         return re.sub(r"<(?=/?(?:tool_call|think)>)", r"\\u003c", text)  # a tag inside an argument is no tag
-
-    @staticmethod
-    def _call(body: str) -> ToolCall:
-        call = json_object(body, "A tool call")
-        if not isinstance(call.get("name"), str):
-            raise ParseError('A tool call needs a "name".')
-        arguments = call.get("arguments", {})
-        if not isinstance(arguments, dict):
-            raise ParseError('The "arguments" of a tool call are a JSON object.')
-        made = ToolCall(call["name"])
-        made.arguments = arguments
-        return made
 
 
 FORMATS: dict[str, type[Format]] = {"action": ActionTags, "text": Text, "tools": Tools}
@@ -129,6 +116,15 @@ def json_object(body: str, what: str) -> dict[str, Any]:
     if not isinstance(made, dict):
         raise ParseError(f"{what} is a JSON object.")
     return made
+
+
+def called(body: str) -> ToolCall:
+    """A tool call that a model wrote as a JSON object. Raises ParseError."""
+    call = json_object(body, "A tool call")
+    name, arguments = call.get("name"), call.get("arguments", {})
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ParseError('A tool call needs a "name" and an object of "arguments".')
+    return ToolCall(name, **arguments)
 
 
 def sized(action: str, empty: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from agentrl import store
 from agentrl.errors import UserError
+from agentrl.store.files import write_whole
 from agentrl.types import Group, Trajectory
 
 PART = 256  # episodes that are gathered into one file
@@ -49,9 +49,7 @@ class Spool:
         self._number = 0
 
     def write(self, name: str, text: str) -> None:
-        partial = self.folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, self.folder / name)
+        write_whole(self.folder, {name: lambda file: file.write(text.encode())})
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))

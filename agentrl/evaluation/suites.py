@@ -36,6 +36,8 @@ class Part(BaseModel):
 
 
 class Suite(BaseModel):
+    """What is played: the tasks of all parts, ``attempts`` times each, with replies of at most ``turn_tokens``."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: str

@@ -9,6 +9,8 @@ from agentrl.types import Action
 
 
 class Human:
+    """Shows what there is to see and takes a line for an action."""
+
     name = "human"
 
     async def act(self, turn: ScriptedTurn) -> Action:

@@ -26,6 +26,7 @@ from urllib.parse import parse_qsl
 
 from agentrl.errors import UserError, unknown
 from agentrl.policies.base import Said
+from agentrl.store.files import write_whole
 from agentrl.types import Message
 
 HOME = "https://api.openai.com/v1"
@@ -164,10 +165,7 @@ class OpenAIPolicy:
             known: dict[str, Any] = json.loads(path.read_text())
             return known, True
         answer = await self._post(body)
-        self._cache.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(answer))
-        partial.replace(path)
+        write_whole(self._cache, {path.name: lambda file: file.write(json.dumps(answer).encode())})
         return answer, False
 
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:

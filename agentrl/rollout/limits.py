@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Limits(BaseModel):
+    """What ends an episode before its environment does, with the stop reason that says so."""
+
     model_config = ConfigDict(extra="forbid")
 
     turns: int | None = Field(

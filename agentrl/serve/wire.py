@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentrl.agents.formats import ParseError, Tools
-from agentrl.types import Action, Message, ToolCall
+from agentrl.types import Action, Message, calls_of
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -82,8 +82,8 @@ def reply_of(text: str, stop: Sequence[str], tools: bool) -> tuple[Message, Acti
         action = Tools().parse(text)
     except ParseError:  # the agent is shown what was said
         return message, text
-    calls = [action] if isinstance(action, ToolCall) else action
-    if isinstance(calls, str):
+    calls = calls_of(action)
+    if not calls:
         return message, text
     message["content"] = text.partition("<tool_call>")[0].strip()
     message["tool_calls"] = [{"function": {"name": c.name, "arguments": c.arguments}} for c in calls]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from agentrl.types import Action, Group, ToolCall, Trajectory, Turn, words_of
+from agentrl.types import Group, Trajectory, Turn, calls_of, words_of
 
 Row = dict[str, Any]
 
@@ -67,19 +67,13 @@ def _messages(turns: list[Turn]) -> list[Row]:
 
 
 def _said(turn: Turn) -> Row:
-    calls = _calls(turn.action)
+    calls = calls_of(turn.action)
     row: Row = {"role": "assistant", "content": turn.text or (turn.action if isinstance(turn.action, str) else "")}
     if calls and not turn.text:  # of a policy without tokens; else the text holds the call as it was written
         row["tool_calls"] = [
             {"type": "function", "function": {"name": c.name, "arguments": c.arguments}} for c in calls
         ]
     return row
-
-
-def _calls(action: Action | None) -> list[ToolCall]:
-    if isinstance(action, ToolCall):
-        return [action]
-    return action if isinstance(action, list) else []
 
 
 def transcript(t: Trajectory) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agentrl.errors import UserError
-from agentrl.types import Observation, StopReason, Trajectory, Turn, images_of, spans
+from agentrl.types import Observation, StopReason, Trajectory, Turn, calls_of, images_of, spans
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -51,8 +51,7 @@ def action_of(turn: Turn) -> str:
     action = turn.text if turn.action is None else turn.action
     if isinstance(action, str):
         return same_text(action)
-    calls = action if isinstance(action, list) else [action]
-    return same_text([[call.name, call.arguments] for call in calls])
+    return same_text([[call.name, call.arguments] for call in calls_of(action)])
 
 
 def same_text(action: Any) -> str:
