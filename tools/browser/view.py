@@ -6,36 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentrl.tools import element
+
 
 @dataclass(frozen=True, slots=True)
-class Element:
-    """One thing on a page that can be acted on. ``box`` is x, y, width, height in the window, in pixels."""
+class Element(element.Element):
+    """One thing on a page, with what the page says of it."""
 
-    ref: int
-    role: str
-    name: str
-    tag: str
-    box: tuple[int, int, int, int]
-    states: tuple[str, ...] = ()
-    value: str | None = None
-    options: tuple[str, ...] = ()
-    look: str = ""  # of a shape: colour and size
+    tag: str = ""
     id: str = ""
     classes: str = ""
     shape: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def centre(self) -> tuple[int, int]:
-        x, y, width, height = self.box
-        return x + width // 2, y + height // 2
-
-    def __str__(self) -> str:
-        told = f"[{self.ref}] {self.role}"
-        told += f' "{self.name}"' if self.name else ""
-        told += f" {self.look}" if self.look else ""
-        told += f' = "{self.value}"' if self.value is not None else ""
-        told += f" of {', '.join(self.options)}" if self.options else ""
-        return told + (f" ({', '.join(self.states)})" if self.states else "")
 
 
 @dataclass(frozen=True, slots=True)

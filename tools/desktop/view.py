@@ -6,29 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agentrl.tools import element
+
 
 @dataclass(frozen=True, slots=True)
-class Element:
-    """Something that can be acted on. ``box`` is x, y, width, height on the screen, in pixels."""
+class Element(element.Element):
+    """One thing on a desktop. ``window`` is the title of its window."""
 
-    ref: int
-    role: str
-    name: str
-    box: tuple[int, int, int, int]
-    states: tuple[str, ...] = ()
-    value: str | None = None
-    window: str = ""  # the title of its window
-
-    @property
-    def centre(self) -> tuple[int, int]:
-        x, y, width, height = self.box
-        return x + width // 2, y + height // 2
-
-    def __str__(self) -> str:
-        told = f"[{self.ref}] {self.role}"
-        told += f' "{self.name}"' if self.name else ""
-        told += f' = "{self.value}"' if self.value is not None else ""
-        return told + (f" ({', '.join(self.states)})" if self.states else "")
+    window: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,9 @@ def test_it_has_an_answer_to_every_desktop(template):
                 name = rng.choice(["", "7", "AC", "View", goal.subject, *goal.keys])
                 role = rng.choice(["button", "textbox", "cell", "menu"])
                 value = rng.choice(["", "0", goal.subject]) if role == "textbox" else None
-                inside.append(Element(ref, role, name, (0, 0, 9, 9), rng.choice([(), ("selected",)]), value, title))
+                inside.append(
+                    Element(ref, role, name, (0, 0, 9, 9), rng.choice([(), ("selected",)]), value, window=title)
+                )
             windows.append((title, tuple(inside)))
         view = View(tuple(windows), windows[-1][0] if windows else "")
         used = [ToolCall("press", key="Control+x"), ToolCall("double_click", ref=1)][: rng.randint(0, 2)]
