@@ -32,8 +32,8 @@ COMMON = [
 ]  # fmt: skip
 WORLDS: dict[str, dict[str, Any]] = {
     "shop": {
-        "envs": ["agentrl/Shop-v0"], "episodes": 3000, "noise": "0.1-0.4", "agent": ["format=text"], "window": 2048,
-        "sft": ["epochs=1", "noise_weight=2"], "unseen": 100, "arms": BOTH,
+        "envs": ["agentrl/Shop-v0"], "episodes": 4000, "noise": "0.1-0.4", "agent": ["format=text"], "window": 2048,
+        "sft": ["epochs=1", "batch=8", "batcher=trie", "noise_weight=2"], "unseen": 100, "arms": BOTH,
         "train": ["rollout.tasks=8", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "optim.positions=4096"],
     },
@@ -41,7 +41,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "envs": [f"{FEW}:Few-{page}-v0" for page in PAGES], "episodes": 100, "noise": "0.2-0.5",
         "agent": ["format=tags"], "window": 1024, "sft": ["epochs=4", "batch=8", "noise_weight=2"], "unseen": 20,
         "arms": BOTH[1:],
-        "train": ["rollout.tasks=6", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
+        "train": ["rollout.tasks=6", "rollout.group=8", "iterations=40", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "rollout.concurrency=4"],
     },
     "desktop": {

@@ -12,8 +12,9 @@ from agentrl import store
 FILE = Path(__file__).parent.parent / "examples" / "powers.py"
 
 
-def test_it_is_short():
+def test_it_is_short_and_the_readme_shows_it():
     assert len(FILE.read_text().splitlines()) <= 25
+    assert FILE.read_text() in (FILE.parents[1] / "README.md").read_text()
 
 
 @pytest.mark.slow
