@@ -27,10 +27,17 @@ from agentrl.types import Trajectory
 
 EAGER = Path(__file__).with_name("eager.py")
 WORLDS: dict[str, dict[str, Any]] = {
-    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 11200, "batch": 16},
-    "search": {"demos": f"{EAGER}:EagerHops-v0", "env": f"{EAGER}:FewHops-v0", "episodes": 3600, "batch": 8},
+    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 11200, "stages": 1, "batch": 16},
+    "search": {
+        "demos": f"{EAGER}:EagerHops-v0",
+        "env": f"{EAGER}:FewHops-v0",
+        "episodes": 10800,
+        "stages": 2,
+        "batch": 8,
+    },
 }
 CLONING = ["epochs=1", "bf16=true", "batcher=trie"]
+AS_FROM_SCRATCH = ["lr=2e-3", "muon=0.02", "observation_weight=0.3"]
 COMMON = [
     "rollout.deterministic=true", "rollout.tasks=8", "rollout.group=8", "limits.turn_tokens=48", "credit=[grpo]",
     "loss.aggregate=token", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.anneal=true",
@@ -71,19 +78,29 @@ def agentrl(*words: object) -> None:
 
 
 def begin(world: dict[str, Any], out: Path, seed: int) -> None:
-    """The policy that all arms begin with."""
-    if not (out / "demos").exists():
-        agentrl("collect", world["demos"], "-n", world["episodes"], "-o", out / "demos", "--seed", seed)
+    """The policy that all arms begin with, cloned in one stage or several, each from demonstrations of its own."""
+    before = None
+    for stage in range(world["stages"]):
+        demos, start = out / f"demos-{stage}", out / f"start-{stage}"
+        if not demos.exists():
+            agentrl("collect", world["demos"], "-n", world["episodes"], "-o", demos, "--seed", seed + 1000 * stage)
+        if not start.exists():
+            own = ["--policy", before] if before else ["--from-scratch", "1m", "--agent", "format=tags"]
+            changes = [*CLONING, *(AS_FROM_SCRATCH if before else []), f"batch={world['batch']}"]
+            agentrl("sft", demos, *own, *sets(changes), "-o", start, "--seed", seed + stage)
+        before = start
     if not (out / "start").exists():
-        changes = [word for change in (*CLONING, f"batch={world['batch']}") for word in ("--set", change)]
-        agentrl("sft", out / "demos", "--from-scratch", "1m", "--agent", "format=tags", *changes, "-o", out / "start",
-                "--seed", seed)  # fmt: skip
+        (out / "start").symlink_to(start.name)
+
+
+def sets(changes: list[str]) -> list[str]:
+    return [word for change in changes for word in ("--set", change)]
 
 
 def train(world: dict[str, Any], out: Path, arm: str, iterations: int, seed: int) -> None:
     if (out / arm / "summary.json").exists():
         return
-    changes = [word for change in (*COMMON, *ARMS[arm]) for word in ("--set", change)]
+    changes = sets([*COMMON, *ARMS[arm]])
     if (out / arm / "recipe.yaml").exists():
         agentrl("train", "--resume", out / arm)
     else:
