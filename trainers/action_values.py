@@ -41,7 +41,7 @@ class ActionValues:
 
         ``samples``: of its trajectories, a row for each sampled token (:func:`agentrl.trainers.values.spoken`).
         """
-        batches = BATCHERS[batcher](samples, positions)
+        batches = BATCHERS[batcher](samples, positions, self.model)
         wanted = targets(table, self.config.gamma)
         ends = [_ends(batch.placed) for batch in batches]  # rows, and whose turns they are
         found = np.full(len(table), np.nan)

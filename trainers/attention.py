@@ -160,6 +160,13 @@ def _buckets(chains: list[tuple[Ints, int]], nodes: int, window: int | None) -> 
     return made, torch.from_numpy(order)
 
 
+def attend_by(model: Any, name: str) -> None:
+    """Let the layers that read tokens attend by ``name``; the part of a model that sees keeps its own attention."""
+    config = model.config.get_text_config()
+    if config._attn_implementation != name:
+        model.set_attn_implementation(name if config is model.config else {"text_config": name})
+
+
 @functools.cache
 def _flex() -> Any:
     from torch.nn.attention.flex_attention import flex_attention

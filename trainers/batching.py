@@ -17,8 +17,8 @@ from torch.utils.checkpoint import checkpoint
 
 from agentrl.errors import UserError
 from agentrl.policies.transformers import head_logits
-from agentrl.policies.vision import looked
-from agentrl.trainers.attention import BLOCK, NAME, Tree
+from agentrl.policies.vision import Vision, keyed, looked, within
+from agentrl.trainers.attention import BLOCK, NAME, Ints, Tree, attend_by
 from agentrl.trainers.trie import build, cut
 from agentrl.types import FloatArray, IntArray, Trajectory
 
@@ -110,8 +110,8 @@ class Batch:
     """
 
     input_ids: torch.Tensor
-    position_ids: torch.Tensor | None
     tree: Tree | None  # how the one row is to be read; None: plain causal rows
+    paths: list[Ints]  # where each sample's ids stand among B*W
     at: torch.Tensor
     targets: torch.Tensor
     index: torch.Tensor | None
@@ -154,26 +154,26 @@ class Batch:
         return hidden if self.index is None else hidden[self.index.to(device)]
 
     def _hidden(self, model: Any, device: torch.device) -> torch.Tensor:
-        ids, positions, tree = self.input_ids, self.position_ids, self.tree
-        if tree is None or positions is None:
-            ids = ids.to(device)
-            eyes = getattr(model, "eyes", None)
-            seen = looked(model, ids, self.images) if any(self.images) or eyes else {}
-            hidden: torch.Tensor = model.base_model(input_ids=ids, use_cache=False, **seen)[0]
+        ids, tree = self.input_ids, self.tree
+        eyes = getattr(model, "eyes", None)
+        seen = looked(model, ids, self.images, self.paths) if any(self.images) or eyes else {}
+        if tree is None:
+            given = {name: value.to(device) for name, value in seen.items()}
+            hidden: torch.Tensor = model.base_model(input_ids=ids.to(device), use_cache=False, **given)[0]
             return hidden
         extra = -ids.shape[1] % BLOCK if device.type != "cpu" else 0
-        ids, positions = pad(ids, (0, extra)), pad(positions, (0, extra))
+        positions = seen.pop("position_ids", torch.from_numpy(tree.depth)[None])
         before = model.config.get_text_config()._attn_implementation
-        if before != NAME:
-            model.set_attn_implementation(NAME)
+        attend_by(model, NAME)
         tree.calls = 0
         try:
             hidden = model.base_model(
-                input_ids=ids.to(device),
+                input_ids=pad(ids, (0, extra)).to(device),
                 attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),  # the tree is the mask
-                position_ids=positions.to(device),
+                position_ids=pad(positions, (0, extra)).to(device),
                 use_cache=False,
                 tree=tree,
+                **{name: value.to(device) for name, value in seen.items()},
             )[0]
             layers = model.config.get_text_config().num_hidden_layers
             if tree.calls != layers:
@@ -182,18 +182,21 @@ class Batch:
                     "sample would reach another: set optim.batcher to padded"
                 )
         except UserError:
-            model.set_attn_implementation(before)
+            attend_by(model, before)
             raise
         return hidden
 
 
 class Batcher(Protocol):
-    """Cuts samples into batches of at most ``budget`` positions. Only the cost depends on the choice."""
+    """Cuts samples into batches of at most ``budget`` positions. Only the cost depends on the choice.
 
-    def __call__(self, samples: Sequence[Sample], budget: int) -> list[Batch]: ...
+    ``model``: that will read them; only needed where it takes images.
+    """
+
+    def __call__(self, samples: Sequence[Sample], budget: int, model: Any = None) -> list[Batch]: ...
 
 
-def padded(samples: Sequence[Sample], budget: int) -> list[Batch]:
+def padded(samples: Sequence[Sample], budget: int, model: Any = None) -> list[Batch]:
     """Right-padded rows of similar length. Causal attention never reaches padding, so no mask is needed."""
     batches: list[list[Sample]] = []
     for sample in sorted(samples, key=_inputs):
@@ -203,7 +206,7 @@ def padded(samples: Sequence[Sample], budget: int) -> list[Batch]:
     return [_pad(batch) for batch in batches]
 
 
-def packed(samples: Sequence[Sample], budget: int) -> list[Batch]:
+def packed(samples: Sequence[Sample], budget: int, model: Any = None) -> list[Batch]:
     """One row of several samples, each seeing itself only; first-fit by falling length."""
     bins: list[list[Sample]] = []
     free: list[int] = []
@@ -215,13 +218,14 @@ def packed(samples: Sequence[Sample], budget: int) -> list[Batch]:
             fit = len(bins) - 1
         bins[fit].append(sample)
         free[fit] -= _inputs(sample)
-    return [_flat(batch, share=False) for batch in bins]
+    return [_flat(batch, [s.ids[: _inputs(s)] for s in batch], share=False) for batch in bins]
 
 
-def trie(samples: Sequence[Sample], budget: int) -> list[Batch]:
+def trie(samples: Sequence[Sample], budget: int, model: Any = None) -> list[Batch]:
     """Tries of at most ``budget`` nodes: a prefix that samples share is computed once. See :mod:`.trie`."""
-    tries = cut([s.ids[: _inputs(s)] for s in samples], budget)
-    return [_flat([samples[i] for i in chosen], share=True) for chosen in tries]
+    keys = [_keys(s, getattr(model, "eyes", None)) for s in samples]
+    tries = cut(keys, budget)
+    return [_flat([samples[i] for i in chosen], [keys[i] for i in chosen], share=True) for chosen in tries]
 
 
 BATCHERS: dict[str, Batcher] = {"padded": padded, "packed": packed, "trie": trie}
@@ -293,23 +297,26 @@ def _pad(samples: Sequence[Sample]) -> Batch:
     ids = np.zeros((len(samples), width), np.int64)
     for row, sample in enumerate(samples):
         ids[row, : min(width, len(sample.ids))] = sample.ids[:width]
-    return _batch(ids, None, None, [(row * width + np.arange(width), s) for row, s in enumerate(samples)])
+    return _batch(samples, ids, None, [row * width + np.arange(width) for row in range(len(samples))])
 
 
-def _flat(samples: Sequence[Sample], share: bool) -> Batch:
-    ids, tree, paths = build([s.ids[: _inputs(s)] for s in samples], share)
-    return _batch(ids[None], tree.depth[None], tree, list(zip(paths, samples, strict=True)))
+def _keys(sample: Sample, eyes: Vision | None) -> IntArray:
+    """Input ids, with an image's digest for its placeholders."""
+    ids = sample.ids[: _inputs(sample)]
+    return keyed(ids, within(ids, [eyes.picture(url) for url in sample.images])) if eyes and sample.images else ids
 
 
-def _batch(
-    ids: npt.NDArray[np.int64],
-    positions: npt.NDArray[np.int64] | None,
-    tree: Tree | None,
-    placed: Iterable[tuple[npt.NDArray[np.int64], Sample]],
-) -> Batch:
-    """``placed``: where each sample's input ids stand in the flat ids."""
+def _flat(samples: Sequence[Sample], keys: Sequence[IntArray], share: bool) -> Batch:
+    tree, paths = build(keys, share)
+    ids = np.zeros((1, len(tree)), np.int64)
+    for path, sample in zip(paths, samples, strict=True):
+        ids[0, path] = sample.ids[: len(path)]
+    return _batch(samples, ids, tree, paths)
+
+
+def _batch(samples: Sequence[Sample], ids: Ints, tree: Tree | None, paths: list[Ints]) -> Batch:
     at, found = [], []
-    for path, sample in placed:
+    for path, sample in zip(paths, samples, strict=True):
         where = np.flatnonzero(sample.weight[1:]) + 1  # a first token has nothing to be predicted from
         at.append(path[where - 1])
         found.append((sample, where))
@@ -318,7 +325,6 @@ def _batch(
         parts = [array[where] for array, (_, where) in zip(arrays, found, strict=True)]
         return torch.from_numpy(np.concatenate(parts)).to(dtype)
 
-    samples = [sample for sample, _ in found]
     columns = {name: tensor(s.columns[name] for s in samples) for name in samples[0].columns}
     old = tensor(s.old_logprobs for s in samples)
     columns.setdefault("sampler", old)
@@ -343,8 +349,8 @@ def _batch(
         stands, targets = asked // size, asked % size
     return Batch(
         torch.from_numpy(ids),
-        None if positions is None else torch.from_numpy(positions),
         tree,
+        paths,
         torch.from_numpy(stands),
         torch.from_numpy(targets),
         None if index is None else torch.from_numpy(index),

@@ -38,7 +38,7 @@ class ImplicitReward:
 
         ``samples``: of its trajectories, a row for each sampled token (:func:`agentrl.trainers.values.spoken`).
         """
-        batches = BATCHERS[batcher](samples, positions)
+        batches = BATCHERS[batcher](samples, positions, self.model)
         q = np.full(len(table.token_turn), np.nan)
         number = {id(sample): _numbers(sample, table) for sample in samples}
         with torch.no_grad():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import numpy as np
@@ -9,11 +11,15 @@ import torch
 from torch import nn
 
 from agentrl.errors import UserError
+from agentrl.policies.vision import Vision
+from agentrl.trainers.attention import attend_by
 from agentrl.trainers.batching import BATCHERS, Sample
 
 FALLBACK = ("trie", "packed", "padded")  # each costs more than the one before, and asks less of the model
 FACTOR = 4.0  # times what ordinary layouts differ by among themselves
 LENGTHS = ((6, 20), (6, 11), (13, 20), (13, 17))  # of four samples: ids shared with the one before, all ids
+SHOWN = ((0,), (0,), (1,), (1, 0))  # pictures that they show after five ids, where the model sees
+SIZES = ((28, 28), (56, 112))  # of the two pictures, in pixels
 
 
 def choose(model: Any, wanted: str) -> tuple[str, str | None]:
@@ -29,11 +35,10 @@ def choose(model: Any, wanted: str) -> tuple[str, str | None]:
 
 def trouble(model: Any, batcher: str) -> str | None:
     """Why ``batcher`` would give this model other values or gradients than one forward a sample; None: it does not."""
-    if getattr(model, "eyes", None) is not None:
-        return "the tokens of its images have three positions (M-RoPE)"
     if any(isinstance(module, nn.Dropout) and module.p > 0 for module in model.modules()):
         return "it has dropout, which samples that share tokens would share"
-    samples = _samples(int(model.config.get_text_config().vocab_size))
+    eyes = getattr(model, "eyes", None)
+    samples = _samples(eyes.token_id if eyes else int(model.config.get_text_config().vocab_size), eyes)
     alone = _found(model, "padded", samples, 1)
     together = _found(model, "padded", samples, 10_000)
     before = model.config.get_text_config()._attn_implementation
@@ -41,7 +46,7 @@ def trouble(model: Any, batcher: str) -> str | None:
         tried = _found(model, batcher, samples, 10_000)
     except (UserError, TypeError, ValueError, RuntimeError) as error:
         why = str(error) if isinstance(error, UserError) else f"{type(error).__name__} in the forward pass"
-        model.set_attn_implementation(before)
+        attend_by(model, before)
         return " ".join(why.partition(": set optim")[0].split())[:200]
     floor = 1e3 * torch.finfo(next(model.parameters()).dtype).eps
     for what, a, b, c in zip(("logprobs", "gradients"), alone, together, tried, strict=True):
@@ -49,20 +54,22 @@ def trouble(model: Any, batcher: str) -> str | None:
         allowed = max(floor * size, FACTOR * float((a - b).abs().max()))
         worst = float((a - c).abs().max())
         if not worst <= allowed:
-            model.set_attn_implementation(before)
+            attend_by(model, before)
             return f"its {what} differ by {worst:.2g} from those of ordinary rows, more than rounding ({allowed:.2g})"
     return None
 
 
 def _found(model: Any, batcher: str, samples: list[Sample], budget: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Logprobs by sample, and the gradient of their weighted sum by the parameters nearest to the input."""
-    weights = [p for p in model.parameters() if p.requires_grad][:4]
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    read = [p for p in model.get_input_embeddings().parameters() if p.requires_grad]  # not the first where one sees
+    weights = [*{id(p): p for p in (*learnt[:4], *read)}.values()]
     logprobs, gradient = {}, None
-    for batch in BATCHERS[batcher](samples, budget):
+    for batch in BATCHERS[batcher](samples, budget, model):
         rows = batch.forward(model)
         loss = (rows.weight * rows.logprobs).sum()
-        parts = torch.autograd.grad(loss, weights, allow_unused=True)
-        flat = torch.cat([p.flatten() for p in parts if p is not None])
+        parts = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        flat = torch.cat([p.flatten() for p in parts])
         gradient = flat if gradient is None else gradient + flat
         for k, (sample, _) in enumerate(batch.placed):
             logprobs[sample.trajectory] = rows.logprobs.detach()[rows.sample == k]
@@ -70,13 +77,34 @@ def _found(model: Any, batcher: str, samples: list[Sample], budget: int) -> tupl
     return torch.cat([logprobs[k] for k in sorted(logprobs)]), gradient.detach()
 
 
-def _samples(vocabulary: int) -> list[Sample]:
+def _samples(vocabulary: int, eyes: Vision | None) -> list[Sample]:
+    """Four samples that branch; where the model sees, four more: those with pictures put in."""
     rng = np.random.default_rng(0)
-    ids: np.ndarray = np.zeros(0, np.int32)
+    ids: np.ndarray = np.zeros(0, np.int64)
     made = []
-    for k, (shared, length) in enumerate(LENGTHS):
-        ids = np.concatenate([ids[:shared], rng.integers(0, vocabulary, length - len(ids[:shared]))]).astype(np.int32)
-        weight = (np.arange(length) % 4 > 0) * rng.uniform(-1, 1, length).astype(np.float32)
-        zeros = np.zeros(length, np.float32)
-        made.append(Sample(ids, weight.astype(np.float32), zeros, zeros, np.zeros(length, np.int32), k))
+    for shared, length in LENGTHS:
+        ids = np.concatenate([ids[:shared], rng.integers(0, vocabulary, length - len(ids[:shared]))])
+        weight = (np.arange(length) % 4 > 0) * rng.uniform(-1, 1, length)
+        made.append(_sample(ids, weight, len(made)))
+    if eyes is not None:
+        urls = [_picture(rng, *size) for size in SIZES]
+        for sample, shown in zip(list(made), SHOWN, strict=True):
+            images = tuple(urls[i] for i in shown)
+            more = [i for url in images for i in (0, *[eyes.token_id] * eyes.picture(url).tokens)]
+            weight = np.insert(sample.weight, 5, np.zeros(len(more)))
+            made.append(_sample(np.insert(sample.ids, 5, more), weight, len(made), images))
     return made
+
+
+def _sample(ids: np.ndarray, weight: np.ndarray, number: int, images: tuple[str, ...] = ()) -> Sample:
+    zeros = np.zeros(len(ids), np.float32)
+    turn = np.zeros(len(ids), np.int32)
+    return Sample(ids.astype(np.int32), weight.astype(np.float32), zeros, zeros, turn, number, images=images)
+
+
+def _picture(rng: np.random.Generator, width: int, height: int) -> str:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.frombytes("RGB", (width, height), rng.bytes(3 * width * height)).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -151,7 +151,7 @@ def fit(
         chosen = [with_noise(sample, noise) for sample in chosen]
         total = sum(float(s.weight[1:].sum()) for s in chosen) or 1.0
         loss_sum = 0.0
-        for batch in BATCHERS[config.batcher](chosen, config.positions):
+        for batch in BATCHERS[config.batcher](chosen, config.positions, model):
             with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):
                 rows = batch.forward(model)
             loss = -(rows.weight * rows.logprobs).sum() / total

@@ -3,6 +3,9 @@
 Samples in lexicographic order are leaves in depth-first order: what a sample adds to the one before it are new nodes,
 and the rest of its path is that one's. Only input ids make nodes. A logprob belongs to a node and the id that follows
 it; losses get one row a sample and token, gathered from those, so that each stays what it is under any layout.
+
+A node is told from its siblings by its key: a token id or, for a placeholder of an image, the negative digest of that
+image (:func:`agentrl.policies.vision.keyed`). Its position is settled by the keys of its path, in every model here.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from agentrl.types import IntArray
 
 
 def cut(sequences: Sequence[IntArray], budget: int) -> list[list[int]]:
-    """Indices of the sequences of each trie, in order, none of more than ``budget`` nodes but for a single sequence.
+    """Indices of the sequences of keys in each trie, in order; none of more than ``budget`` nodes but for a single one.
 
     A new trie repeats the path of its first sequence, the stem, and nothing else.
     """
@@ -34,12 +37,11 @@ def cut(sequences: Sequence[IntArray], budget: int) -> list[list[int]]:
     return tries
 
 
-def build(sequences: Sequence[IntArray], share: bool = True) -> tuple[Ints, Tree, list[Ints]]:
-    """Ids of the nodes [N], their tree, and each sequence's nodes. ``sequences`` stand in order.
+def build(sequences: Sequence[IntArray], share: bool = True) -> tuple[Tree, list[Ints]]:
+    """The tree of N nodes, and each sequence's nodes. ``sequences`` of keys stand in order.
 
     Without ``share`` each sequence has nodes of its own, whatever the order: packing.
     """
-    ids: list[IntArray] = []
     depths: list[Ints] = []
     paths: list[Ints] = []
     chains: list[tuple[Ints, int]] = []  # paths with where their own nodes begin
@@ -56,9 +58,8 @@ def build(sequences: Sequence[IntArray], share: bool = True) -> tuple[Ints, Tree
             chains[-1] = (paths[-1], chains[-1][1])
         else:
             chains.append((paths[-1], shared))
-        ids.append(sequence[shared:])
         depths.append(np.arange(shared, len(sequence)))
         nodes += new
     if paths:
         end[paths[-1]] = nodes
-    return np.concatenate(ids).astype(np.int64), Tree(np.concatenate(depths), end[:nodes], chains), paths
+    return Tree(np.concatenate(depths), end[:nodes], chains), paths

@@ -264,7 +264,7 @@ class Learner:
 
     def _batches(self, samples: Sequence[Sample]) -> list[Batch]:
         """What this process computes of an optimiser step."""
-        return BATCHERS[self.batcher](samples, self.optim.positions)
+        return BATCHERS[self.batcher](samples, self.optim.positions, self.model)
 
     def _pass(self, batch: Batch, model: nn.Module, entropy_gradient: bool) -> Rows:
         return batch.forward(model, self.temperature, entropy_gradient)

@@ -45,7 +45,7 @@ class Critic:
         found = [np.full(len(sample.ids), np.nan) for sample in samples]
         of = {id(sample): values for sample, values in zip(samples, found, strict=True)}
         with torch.no_grad():
-            for batch in BATCHERS[batcher](samples, positions):
+            for batch in BATCHERS[batcher](samples, positions, model):
                 for sample, where, given in batch.by_sample(self.head(batch.states(model)).double().cpu().numpy()):
                     of[id(sample)][where] = given
         return found

@@ -21,7 +21,7 @@ class Row:
     future: asyncio.Future[Completion]
     draws: np.ndarray
     pictures: Sequence[Picture] = ()
-    places: np.ndarray | None = None  # [3, P] positions of the prompt, where it shows pictures
+    places: np.ndarray | None = None  # [3, P] positions of the prompt, where pictures change them
     slot: int = -1
     done: int = 0  # prompt tokens whose keys the slot holds
     ids: list[int] = field(default_factory=list)

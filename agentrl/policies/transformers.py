@@ -84,7 +84,7 @@ class TransformersPolicy:
         return await row.future
 
     def _seen(self, request: Request) -> tuple[Sequence[Picture], np.ndarray | None]:
-        """What a prompt shows, and the positions of its tokens then."""
+        """What a prompt shows, and the positions of its tokens then where they do not just count."""
         if not request.images:
             return (), None
         if self._eyes is None:
@@ -92,8 +92,7 @@ class TransformersPolicy:
         pictures = [self._eyes.picture(url) for url in request.images]
         if len(within(request.prompt_ids, pictures)) < len(pictures):
             raise ValueError(f"{len(pictures)} images, and not as many in the prompt")
-        ids = torch.from_numpy(request.prompt_ids.astype(np.int64))[None]
-        return pictures, places(self.model, ids, pictures)[:, 0].numpy()
+        return pictures, places(self.model, request.prompt_ids, pictures)
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:
         """Take new weights, also in mid-reply. Keys and values of the old ones are dropped; replies go on by the new.
@@ -314,7 +313,7 @@ class TransformersPolicy:
         mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
         order = np.argsort(index)  # pictures stand in the order of the batch's rows
         shown = [p for i in order for p in rows[i].shown(starts[i], starts[i] + len(blocks[i]))]
-        if any(row.pictures for row in rows):
+        if any(row.places is not None for row in rows):
             counted = np.broadcast_to(positions, (3, *positions.shape)).copy()
             for i, row, start in zip(index, rows, starts, strict=True):
                 counted[:, i] = row.positions(start, width)
@@ -325,7 +324,7 @@ class TransformersPolicy:
             attention_mask=mask,
             past_key_values=self._cache,
             use_cache=True,
-            **patches(shown, self.device),
+            **{name: value.to(self.device) for name, value in patches(shown).items()},
         )[0]
         self._length[slots] = np.asarray(starts) + widths
         self.counters.forwards += 1
@@ -348,9 +347,10 @@ class TransformersPolicy:
         out = []
         for row in rows:
             ids = np.concatenate([row.request.prompt_ids, np.asarray(row.ids, np.int32)]).astype(np.int64)
-            given = torch.from_numpy(ids)[None].to(self.device)
-            seen = looked(self.model, given, [row.request.images]) if row.pictures else {}
-            hidden = self.model.base_model(input_ids=given, use_cache=False, **seen)[0]
+            given = {"input_ids": torch.from_numpy(ids)[None]}
+            given |= looked(self.model, given["input_ids"], [row.request.images]) if row.pictures else {}
+            on_device = {name: value.to(self.device) for name, value in given.items()}
+            hidden = self.model.base_model(use_cache=False, **on_device)[0]
             out.append(head_logits(self.model, hidden[0, -1:])[0].float())
             self.counters.computed_positions += len(ids)
             self.counters.used_positions += len(ids)

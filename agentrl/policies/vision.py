@@ -3,7 +3,7 @@
 A picture stands in a prompt as a run of placeholder ids, as many as the model makes of it; those are the ids that are
 stored and trained on. No policy samples a placeholder (:func:`agentrl.policies.transformers.head_logits`) and none is
 read from text, so the k-th picture of a prompt always owns the next ``tokens`` placeholders. For models that take
-pictures as Qwen-VL does: patches of all of them in one row, and a grid each.
+pictures as Qwen-VL does (patches of all of them in one row, and a grid each), or as InternVL does (tiles of one size).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from agentrl.errors import UserError
 from agentrl.types import Content, IntArray
 
-TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+TYPES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl")
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 LARGEST = 1 << 24  # pixels
 REMEMBERED = 256  # pictures whose patches are kept
@@ -42,7 +42,7 @@ class Picture:
 
     @property
     def patches(self) -> dict[str, torch.Tensor]:
-        """``pixel_values`` [patches, values] and ``image_grid_thw`` [1, 3]."""
+        """``pixel_values`` [patches, values] and ``image_grid_thw`` [1, 3]; of tiles the former only."""
         return self.eyes.look(self.url)
 
 
@@ -53,8 +53,8 @@ class Vision:
         self.processor = processor
         self.token_id = int(config.image_token_id)
         self.token: str = tokenizer.convert_ids_to_tokens(self.token_id)
-        ends = [getattr(config, f"vision_{name}_token_id", None) for name in ("start", "end")]
-        start, end = ("" if i is None else tokenizer.convert_ids_to_tokens(i) for i in ends)
+        self._tile = int(getattr(config, "image_seq_length", 0))  # placeholders a tile
+        start, end = (_mark(tokenizer, config, name) for name in ("start", "end"))
         self.markup = f"{start}{self.token}{end}"
         self._tokens: dict[int, int] = {}  # by key
         self._patches: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
@@ -66,8 +66,11 @@ class Vision:
         """Raises ValueError for what is no picture."""
         key = -2 - int.from_bytes(hashlib.sha256(url.encode()).digest()[:7], "big")
         if key not in self._tokens:
-            grid = self.look(url)["image_grid_thw"]
-            self._tokens[key] = int(grid.prod()) // int(self.processor.merge_size) ** 2
+            seen = self.look(url)
+            if "image_grid_thw" in seen:
+                self._tokens[key] = int(seen["image_grid_thw"].prod()) // int(self.processor.merge_size) ** 2
+            else:
+                self._tokens[key] = len(seen["pixel_values"]) * self._tile
         return Picture(url, key, self._tokens[key], self)
 
     def look(self, url: str) -> dict[str, torch.Tensor]:
@@ -75,7 +78,7 @@ class Vision:
             self._patches.move_to_end(url)
         else:
             found = self.processor(_decoded(url), return_tensors="pt")
-            self._patches[url] = {name: found[name] for name in ("pixel_values", "image_grid_thw")}
+            self._patches[url] = {name: found[name] for name in ("pixel_values", "image_grid_thw") if name in found}
             if len(self._patches) > REMEMBERED:
                 self._patches.popitem(last=False)
         return self._patches[url]
@@ -145,35 +148,54 @@ def within(ids: npt.NDArray[Any], pictures: Sequence[Picture]) -> list[Picture]:
     return list(pictures[:n])
 
 
-def places(model: Any, ids: torch.Tensor, pictures: Sequence[Picture]) -> torch.Tensor:
-    """Positions [3, B, L] of right-padded rows (time, height, width); ``pictures`` stand in the order of the rows."""
-    grids = torch.cat([p.patches["image_grid_thw"] for p in pictures]).to(ids.device) if pictures else None
-    kinds = (ids == model.config.image_token_id).int()
-    positions: torch.Tensor = model.base_model.get_rope_index(
-        input_ids=ids, mm_token_type_ids=kinds, image_grid_thw=grids
-    )[0]
-    return positions
+def places(model: Any, ids: npt.NDArray[Any], pictures: Sequence[Picture]) -> npt.NDArray[np.int64] | None:
+    """Positions [3, L] of ids [L] and of padding to their right: time, height, width; None where they just count."""
+    if not hasattr(model.base_model, "get_rope_index"):
+        return None
+    row = torch.from_numpy(ids.astype(np.int64))[None]
+    grids = torch.cat([p.patches["image_grid_thw"] for p in pictures]) if pictures else None
+    kinds = (row == model.config.image_token_id).int()
+    found: npt.NDArray[np.int64] = model.base_model.get_rope_index(
+        input_ids=row, mm_token_type_ids=kinds, image_grid_thw=grids
+    )[0][:, 0].numpy()
+    return found
 
 
-def patches(pictures: Sequence[Picture], device: torch.device) -> dict[str, torch.Tensor]:
+def patches(pictures: Sequence[Picture]) -> dict[str, torch.Tensor]:
     """What a model is given of pictures, in the order of their placeholders."""
     found = [picture.patches for picture in pictures]
-    return {name: torch.cat([one[name] for one in found]).to(device) for name in (found[0] if found else ())}
+    return {name: torch.cat([one[name] for one in found]) for name in (found[0] if found else ())}
 
 
-def looked(model: Any, ids: torch.Tensor, images: Sequence[Sequence[str]]) -> dict[str, torch.Tensor]:
-    """What a model is given beside right-padded rows [B, L] of ids with each row's images.
+def looked(
+    model: Any,
+    ids: torch.Tensor,
+    images: Sequence[Sequence[str]],
+    paths: Sequence[npt.NDArray[np.int64]] | None = None,
+) -> dict[str, torch.Tensor]:
+    """What a model is given beside ids [B, L], with the images of each sample.
 
-    Raises UserError where the model takes none.
+    ``paths``: where the ids of each sample, and padding, stand among the B*L; none: a row is a sample. A picture whose
+    placeholders several share is given once. Raises UserError where the model takes none.
     """
     eyes: Vision | None = getattr(model, "eyes", None)
     if eyes is None:
         raise UserError("these turns were sampled after images, and this model takes none")
-    rows = zip(ids.cpu().numpy(), images, strict=True)
-    pictures = [picture for row, urls in rows for picture in within(row, [eyes.picture(url) for url in urls])]
-    if int((ids == eyes.token_id).sum()) != sum(picture.tokens for picture in pictures):
-        raise ValueError("image placeholders without the images that they stand for")
-    return {"position_ids": places(model, ids, pictures), **patches(pictures, ids.device)}
+    flat = ids.flatten().numpy()
+    positions: npt.NDArray[np.int64] | None = None
+    shown: dict[int, Picture] = {}  # by the place of its first placeholder
+    for path, urls in zip(np.arange(len(flat)).reshape(ids.shape) if paths is None else paths, images, strict=True):
+        pictures = within(flat[path], [eyes.picture(url) for url in urls])
+        at = path[flat[path] == eyes.token_id]
+        first = np.cumsum([0, *(picture.tokens for picture in pictures)])
+        if len(at) != first[-1]:
+            raise ValueError("image placeholders without the images that they stand for")
+        shown |= zip(at[first[:-1]].tolist(), pictures, strict=True)
+        if (counted := places(model, flat[path], pictures)) is not None:
+            positions = np.zeros((3, len(flat)), np.int64) if positions is None else positions
+            positions[:, path] = counted
+    given = {} if positions is None else {"position_ids": torch.from_numpy(positions).view(3, *ids.shape)}
+    return given | patches([shown[first] for first in sorted(shown)])
 
 
 def load_seeing(where: Path | str, tokenizer: Any, config: Any) -> SeeingTokenizer:
@@ -187,6 +209,12 @@ def load_seeing(where: Path | str, tokenizer: Any, config: Any) -> SeeingTokeniz
     except ImportError:
         raise UserError("pictures need Pillow: pip install 'agentrl-toolkit[vision]'") from None
     return SeeingTokenizer(tokenizer, Vision(AutoImageProcessor.from_pretrained(where), tokenizer, config))
+
+
+def _mark(tokenizer: Any, config: Any, name: str) -> str:
+    """What stands at the start or end of a picture: Qwen-VL's configuration knows, or InternVL's tokenizer."""
+    id = getattr(config, f"vision_{name}_token_id", None)
+    return str(getattr(tokenizer, f"{name}_image_token", "") if id is None else tokenizer.convert_ids_to_tokens(id))
 
 
 def _decoded(url: str) -> Any:

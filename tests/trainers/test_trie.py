@@ -93,15 +93,18 @@ def sequences(draw):
 @given(sequences())
 def test_a_node_is_a_prefix_and_sees_its_own_prefixes(made):
     ordered = [made[i] for i in in_order(made)]
-    ids, tree, paths = build(ordered)
+    tree, paths = build(ordered)
     prefixes = {tuple(s[: k + 1]) for s in made for k in range(len(s))}
-    assert len(ids) == len(tree) == len(prefixes)
+    assert len(tree) == len(prefixes)
     of = {}
     for s, path in zip(ordered, paths, strict=True):
-        assert ids[path].tolist() == s.tolist()
+        assert [of.get(int(node), tuple(s[: k + 1])) for k, node in enumerate(path)] == [
+            tuple(s[: k + 1]) for k in range(len(s))
+        ]
         assert tree.depth[path].tolist() == list(range(len(s)))
         of |= {int(node): tuple(s[: k + 1]) for k, node in enumerate(path)}
-    nodes = np.arange(len(ids))
+    assert set(of.values()) == prefixes
+    nodes = np.arange(len(tree))
     visible = (nodes[None, :] <= nodes[:, None]) & (nodes[:, None] < tree.end[None, :])
     for q in nodes:
         assert {of[k] for k in np.flatnonzero(visible[q])} == {of[q][: n + 1] for n in range(len(of[q]))}
@@ -121,7 +124,7 @@ def test_tries_keep_to_the_budget_and_repeat_the_stem_only(made, budget):
 @settings(max_examples=60, deadline=None)
 @given(sequences(), st.sampled_from([None, 1, 4]))
 def test_each_query_attends_to_its_path_once(made, window):
-    _, tree, paths = build([made[i] for i in in_order(made)])
+    tree, paths = build([made[i] for i in in_order(made)])
     attention_block, attention.BLOCK = attention.BLOCK, 8
     try:
         buckets, order = tree.buckets(window)
@@ -271,7 +274,7 @@ def test_the_rule_for_a_gpu_is_the_same_forward_in_float32(window):
 
     chosen = branched()
     ordered = [chosen[i].ids for i in in_order([s.ids for s in chosen])]
-    _, tree, _ = build(ordered)
+    tree, _ = build(ordered)
     torch.manual_seed(0)
     length = -(-len(tree) // attention.BLOCK) * attention.BLOCK
     query, key, value = (torch.randn(1, heads, length, 16) for heads in (4, 2, 2))
@@ -293,6 +296,6 @@ def test_on_a_gpu(kind):
 
 
 def test_a_lone_token_is_a_tree():
-    ids, tree, paths = build([np.array([5], np.int32)])
-    assert (ids.tolist(), tree.end.tolist(), paths[0].tolist()) == ([5], [1], [0])
+    tree, paths = build([np.array([5], np.int32)])
+    assert (tree.end.tolist(), paths[0].tolist()) == ([1], [0])
     assert isinstance(tree, Tree)
