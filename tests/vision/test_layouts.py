@@ -163,7 +163,8 @@ def test_the_probe_finds_what_is_wrong(seeing: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(batching, name, wrong)
     monkeypatch.setattr(probe, "SIZES", ((28, 28), (28, 28)))
     layout, note = probe.choose(model, "trie")
-    assert layout == ("padded" if name == "looked" else "packed")
+    counts = seeing.name == "internvl"  # then rotary attention does not care where a sample of its own begins
+    assert layout == ("padded" if name == "looked" and not counts else "packed")
     assert "differ by" in str(note)
 
 
