@@ -300,13 +300,13 @@ def _pad(samples: Sequence[Sample]) -> Batch:
     return _batch(samples, ids, None, [row * width + np.arange(width) for row in range(len(samples))])
 
 
-def _keys(sample: Sample, eyes: Vision | None) -> IntArray:
+def _keys(sample: Sample, eyes: Vision | None) -> IntArray | Ints:
     """Input ids, with an image's digest for its placeholders."""
     ids = sample.ids[: _inputs(sample)]
     return keyed(ids, within(ids, [eyes.picture(url) for url in sample.images])) if eyes and sample.images else ids
 
 
-def _flat(samples: Sequence[Sample], keys: Sequence[IntArray], share: bool) -> Batch:
+def _flat(samples: Sequence[Sample], keys: Sequence[IntArray | Ints], share: bool) -> Batch:
     tree, paths = build(keys, share)
     ids = np.zeros((1, len(tree)), np.int64)
     for path, sample in zip(paths, samples, strict=True):

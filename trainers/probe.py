@@ -81,7 +81,7 @@ def _samples(vocabulary: int, eyes: Vision | None) -> list[Sample]:
     """Four samples that branch; where the model sees, four more: those with pictures put in."""
     rng = np.random.default_rng(0)
     ids: np.ndarray = np.zeros(0, np.int64)
-    made = []
+    made: list[Sample] = []
     for shared, length in LENGTHS:
         ids = np.concatenate([ids[:shared], rng.integers(0, vocabulary, length - len(ids[:shared]))])
         weight = (np.arange(length) % 4 > 0) * rng.uniform(-1, 1, length)

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agentrl.policies.prefixes import common, in_order
+from agentrl.policies.prefixes import IntArray, common, in_order
 from agentrl.trainers.attention import Ints, Tree
-from agentrl.types import IntArray
 
 
 def cut(sequences: Sequence[IntArray], budget: int) -> list[list[int]]:
