@@ -16,6 +16,7 @@ from typing import Any
 
 from agentrl.envs.core import StepResult
 from agentrl.envs.miniwob.screen import Lost, Screen, click
+from agentrl.envs.miniwob.served import served
 from agentrl.envs.miniwob.solvers import SOLVERS
 from agentrl.envs.miniwob.tasks import LIMIT, LIMITS, TASKS
 from agentrl.envs.tool_env import ToolEnv
@@ -25,17 +26,19 @@ from agentrl.tools.call import Called
 from agentrl.types import Action, Content, Message, Part, ToolCall, text_of
 
 # Ends the problem before (its timers with it), seeds the page's generator, and begins a new one.
-_BEGIN = """seed => {
+_BEGIN = """async seed => {
     core.EPISODE_MAX_TIME = 2 ** 31 - 1;
     core.endEpisode(0);
     document.activeElement?.blur();
     Math.seedrandom(String(seed));
     core.startEpisodeReal();
+    while (!WOB_TASK_READY) await new Promise(then => setTimeout(then, 5));
     const asked = core.getUtterance();
     return asked.utterance ?? asked;
 }"""
 _RESULT = "() => [WOB_DONE_GLOBAL, WOB_RAW_REWARD_GLOBAL]"
 _FRAME = "#reward-display, #click-canvas, #sync-task-cover, #query"
+_FLIGHTS = Window(width=560, height=700, skip=f"{_FRAME}-wrap", leaves=True, places=True, address=False)
 
 
 class MiniWoB(ToolEnv):
@@ -51,9 +54,8 @@ class MiniWoB(ToolEnv):
     def __init__(self, page: str, screenshot: bool = False) -> None:
         if page not in TASKS:
             raise unknown("MiniWoB task", page, TASKS)
-        self.url = f"{pages()}/miniwob/{page}.html"
         self.page = page
-        self.window = copy.copy(type(self).window)
+        self.window = copy.copy(_FLIGHTS if page.startswith("flight.") else type(self).window)
         self.window.screenshot = screenshot
         self.max_turns = LIMITS.get(page, LIMIT)
         self.utterance = ""
@@ -62,12 +64,13 @@ class MiniWoB(ToolEnv):
     async def start(self, task: int, rng: random.Random) -> list[Message]:
         if isinstance(task, bool) or not isinstance(task, int):
             raise UserError(f"unknown MiniWoB task {task!r}; a task is the seed of its page, a whole number")
-        if not self.window.at(self.url):
-            await self.window.open(self.url, [pages()])
+        origin, path = pages().as_uri(), f"/miniwob/{self.page}.html"
+        if self.page.startswith("flight."):
+            origin, path = served(str(pages())), f"/flight/{self.page.removeprefix('flight.')}/wrapper.html"
+        if not self.window.at(origin + path):
+            await self.window.open(origin + path, [origin])
         self.done = []
-        self.utterance = await self.window.evaluate(_BEGIN, task)
-        await self.window.restart()
-        page = await self.window.look()
+        self.utterance, page = await self.window.begin(_BEGIN, task)
         parts: list[Part] = [{"type": "text", "text": page}] if isinstance(page, str) else page
         content: Content = [{"type": "text", "text": self.utterance}, *parts]
         return [{"role": "user", "content": content if len(parts) > 1 else text_of(content)}]
@@ -117,10 +120,10 @@ class MiniWoB(ToolEnv):
 
 
 @functools.cache
-def pages() -> str:
-    """The folder of the pages, as a ``file://`` address."""
+def pages() -> Path:
+    """The folder of the pages. Raises ImportError without the package."""
     found = importlib.util.find_spec("miniwob")
     folder = Path(found.origin).parent / "html" if found and found.origin else None
     if folder is None or not folder.is_dir():
         raise ImportError("No module named 'miniwob'")
-    return folder.as_uri()
+    return folder

@@ -16,7 +16,8 @@ TASKS = (
     "draw-circle", "draw-line", "email-inbox", "email-inbox-delete", "email-inbox-forward", "email-inbox-forward-nl",
     "email-inbox-forward-nl-turk", "email-inbox-important", "email-inbox-nl-turk", "email-inbox-noscroll",
     "email-inbox-reply", "email-inbox-star-reply", "enter-date", "enter-password", "enter-text", "enter-text-2",
-    "enter-text-dynamic", "enter-time", "find-greatest", "find-midpoint", "find-word", "focus-text", "focus-text-2",
+    "enter-text-dynamic", "enter-time", "find-greatest", "find-midpoint", "find-word",
+    "flight.AA", "flight.Alaska", "flight.Alaska-auto", "flight.Alaska-auto-medium", "focus-text", "focus-text-2",
     "form-sequence", "form-sequence-2", "form-sequence-3", "generate-number", "grid-coordinate", "guess-number",
     "highlight-text", "highlight-text-2", "hot-cold", "hover-shape", "identify-shape", "login-user",
     "login-user-popup", "moving-items", "multi-layouts", "multi-orderings", "navigate-tree", "number-checkboxes",
@@ -29,7 +30,8 @@ TASKS = (
 TRAIN, UNSEEN = range(10_000), range(10_000, 10_500)  # seeds
 LIMIT = 10  # turns; for these tasks another
 LIMITS = {
-    "book-flight": 20, "book-flight-nodelay": 20, "flight": 30, "click-checkboxes-large": 16, "choose-date": 20,
+    "book-flight": 20, "book-flight-nodelay": 20, "flight.AA": 30, "flight.Alaska": 30, "flight.Alaska-auto": 30,
+    "flight.Alaska-auto-medium": 30, "click-checkboxes-large": 16, "choose-date": 20,
     "choose-date-nodelay": 20, "choose-date-medium": 20, "guess-number": 16, "terminal": 16, "tic-tac-toe": 12,
     "simon-says": 16, "order-food": 20, "navigate-tree": 16, "email-inbox": 16, "form-sequence": 16, "hot-cold": 30,
     "search-engine": 16, "click-scroll-list": 12, "social-media-all": 20, "social-media-some": 20, "multi-layouts": 16,

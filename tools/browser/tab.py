@@ -16,7 +16,8 @@ from agentrl.tools.browser.view import View, view_of
 T = TypeVar("T")
 
 STILL, MOST = 25, 1_500  # milliseconds without change that count as still; the most that is waited for it
-_SOURCE = resources.files("agentrl") / "tools" / "browser" / "view.js"
+_SOURCE = (resources.files("agentrl") / "tools" / "browser" / "view.js").read_text("utf-8")
+_WORLD = "agentrl"
 _WAITED_FOR = frozenset({"Document", "Script", "Stylesheet", "XHR", "Fetch"})
 
 
@@ -36,6 +37,7 @@ class Tab:
         self._death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._session: CDPSession | None = None
         self._world: int | None = None
+        self._frame: str | None = None
         self._pending: set[str] = set()
         self._note = note
         page.on("crash", lambda _: self.die("the page crashed"))
@@ -78,21 +80,29 @@ class Tab:
         await self._alive(self._send("Page.navigateToHistoryEntry", entryId=before[-1]["id"]))
         return True
 
-    async def view(self, **how: Any) -> View:
-        return view_of(await self.call("view", {"root": None, "skip": None, "leaves": False, **how}))
+    async def view(self, how: dict[str, Any]) -> View:
+        """What there is to see now. ``how``: ``root``, ``skip`` and ``leaves`` of a window."""
+        return view_of(await self.call("view", how))
 
-    async def settle(self) -> bool:
-        """Wait until nothing loads and nothing changes; False where that takes too long."""
+    async def look(self, how: dict[str, Any]) -> tuple[View, bool]:
+        """The view once nothing loads and nothing changes; False where that takes too long."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + self.seconds / 2
+        end, again = loop.time() + self.seconds / 2, False
         while loop.time() < end:
-            calm = await self.call("quiet", STILL, MOST)
+            seen = await self.call("look", STILL, MOST, how, again)
             if not self._pending and not self.opening:
-                return bool(calm)
+                return view_of(seen), seen["calm"]
+            again = True
         await self.call("stop")
         self._pending.clear()
         self.opening = 0
-        return False
+        return await self.view(how), False
+
+    async def leave(self) -> None:
+        """An empty page. The one before may not run what it keeps for its end: it could store something."""
+        await self._alive(self._send("Emulation.setScriptExecutionDisabled", value=True))
+        await self.goto("about:blank")
+        await self._alive(self._send("Emulation.setScriptExecutionDisabled", value=False))
 
     async def clear(self, origin: str) -> None:
         """Drop what an origin has stored."""
@@ -134,13 +144,10 @@ class Tab:
             task.cancel()
 
     async def _call(self, function: str, arguments: tuple[Any, ...]) -> Any:
-        if self._world is None:
-            tree = await self._send("Page.getFrameTree")
-            frame = tree["frameTree"]["frame"]["id"]
-            made = await self._send("Page.createIsolatedWorld", frameId=frame, worldName="agentrl")
-            world = made["executionContextId"]
-            await self._send("Runtime.evaluate", expression=_SOURCE.read_text("utf-8"), contextId=world)
-            self._world = world
+        if self._world is None:  # the page has been there before us, or is just coming
+            made = await self._send("Page.createIsolatedWorld", frameId=await self._main(), worldName=_WORLD)
+            self._world = made["executionContextId"]
+            await self._send("Runtime.evaluate", expression=_SOURCE, contextId=self._world)
         answer = await self._send(
             "Runtime.callFunctionOn",
             functionDeclaration=f"(...a) => agentrl.{function}(...a)",
@@ -153,6 +160,13 @@ class Tab:
             raise PlaywrightError(str(answer["exceptionDetails"].get("exception", {}).get("description", "it raised")))
         return answer["result"].get("value")
 
+    async def _main(self) -> str:
+        """The frame of the page itself."""
+        if self._frame is None:
+            tree = await self._send("Page.getFrameTree")
+            self._frame = tree["frameTree"]["frame"]["id"]
+        return self._frame
+
     async def _send(self, method: str, **parameters: Any) -> Any:
         if self._session is None:
             self._session = await self.page.context.new_cdp_session(self.page)
@@ -161,7 +175,15 @@ class Tab:
             self._session.on("Network.requestWillBeSent", self._requested)
             self._session.on("Network.loadingFinished", self._over)
             self._session.on("Network.loadingFailed", self._over)
+            self._session.on("Runtime.executionContextCreated", self._entered)
+            self._session.on("Runtime.executionContextsCleared", self._left)
             await self._session.send("Page.enable")
+            await self._session.send("Runtime.enable")
+            # Without it Chromium builds the whole accessibility tree anew for every role and name that is asked for.
+            await self._session.send("Accessibility.enable")
+            # Every page to come has the isolated world, and what looks at it, from its beginning.
+            script = {"source": _SOURCE, "worldName": _WORLD}
+            await self._session.send("Page.addScriptToEvaluateOnNewDocument", script)
             await self._session.send("Network.enable", {"maxTotalBufferSize": 1, "maxResourceBufferSize": 1})
         return await self._session.send(method, parameters)
 
@@ -176,6 +198,14 @@ class Tab:
                 self._note(f"a dialog was {done}: {dialog.message[:200]!r}")
         except PlaywrightError:
             pass  # it went with its page
+
+    def _entered(self, event: dict[str, Any]) -> None:
+        context = event["context"]
+        if context["name"] == _WORLD and context["auxData"]["frameId"] == self._frame:
+            self._world = context["id"]
+
+    def _left(self, _: object) -> None:
+        self._world = None
 
     def _opens(self, _: object) -> None:
         self.opening += 1

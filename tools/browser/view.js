@@ -1,8 +1,8 @@
 // Runs in an isolated world of a page: sees its DOM, and nothing that the page's scripts redefine. Roles and names are
 // Chromium's own (computedRole, computedName). Elements keep their number as long as they live.
 globalThis.agentrl ??= (() => {
-  let numbers = new WeakMap();
-  const elements = new Map();
+  const numbers = new WeakMap(), elements = new Map();
+  let given = 0;  // the numbers that the last look began with
   const ACTS = new Set(["button", "link", "textbox", "searchbox", "checkbox", "radio", "combobox", "listbox", "option",
     "menuitem", "menuitemcheckbox", "menuitemradio", "slider", "spinbutton", "switch", "tab", "treeitem", "gridcell"]);
   const WHOLE = new Set(["button", "link", "textbox", "searchbox", "checkbox", "radio", "combobox", "listbox", "option",
@@ -20,7 +20,9 @@ globalThis.agentrl ??= (() => {
     }
     return numbers.get(element);
   }
-  const renumber = () => { numbers = new WeakMap(); elements.clear(); };
+  function renumber(after = 0) {  // the numbers up to this one stay
+    for (const [n, weak] of elements) if (n > after) { numbers.delete(weak.deref()); elements.delete(n); }
+  }
   const find = n => { const e = elements.get(n)?.deref(); return e?.isConnected ? e : null; };
   const clear = color => color.startsWith("rgba") && color.endsWith(", 0)");
   const style = e => e.ownerDocument.defaultView.getComputedStyle(e);
@@ -204,6 +206,13 @@ globalThis.agentrl ??= (() => {
     });
   }
 
+  async function look(still, most, how, again) {  // the view, once it is quiet; `again`: the look before was too early
+    if (again) renumber(given);
+    const calm = await quiet(still, most);
+    given = elements.size;
+    return {...view(how), calm};
+  }
+
   function mark() {  // numbers on a picture, and the way to take them off again
     const host = document.createElement("div"), shadow = host.attachShadow({mode: "closed"});
     for (const [n, weak] of elements) {
@@ -223,5 +232,5 @@ globalThis.agentrl ??= (() => {
 
   const stop = () => window.stop();
 
-  return {renumber, stop, view, point, fill, all, select, scroll, quiet, mark, unmark};
+  return {renumber, stop, view, look, point, fill, all, select, scroll, mark, unmark};
 })();

@@ -86,9 +86,12 @@ class Window(Toolset):
         """Run a script of the environment's own in the page's world. Raises RuntimeError where the page is dead."""
         return await self._run(self._evaluate(script, argument))
 
-    async def restart(self) -> None:
-        """For a page that begins anew without being loaded: elements count from 1, and the mouse is out of the way."""
-        await self._run(self._restart())
+    async def begin(self, script: str, argument: Any = None) -> tuple[Any, Content]:
+        """For a page that a script begins anew, without loading it: what the script gives, and the page then.
+
+        The mouse is out of the way, and elements count from 1.
+        """
+        return await self._run(self._begin(script, argument))  # type: ignore[no-any-return]
 
     def at(self, url: str) -> bool:
         """Whether this is all that is open."""
@@ -224,10 +227,9 @@ class Window(Toolset):
         self._tabs, self._at = [keep] if keep else [], 0
         if keep is None:
             await context.new_page()
-        await context.clear_cookies()
-        for origin in self.origins:
-            if not origin.startswith("file:"):
-                await self._tab.clear(origin)
+        await self._tab.leave()
+        sites = [origin for origin in self.origins if not origin.startswith("file:")]
+        await asyncio.gather(context.clear_cookies(), *(self._tab.clear(origin) for origin in sites))
 
     def _opened(self, page: Page) -> None:
         assert self._chromium is not None
@@ -244,13 +246,13 @@ class Window(Toolset):
     async def _look(self) -> Content:
         tab = await self._living()
         try:
-            if not await tab.settle():
+            self.seen, calm = await tab.look(self._how)
+            if not calm:
                 self._note("the page does not come to rest")
-            self.seen = await tab.view(**self._how)
             picture = await tab.screenshot(self.marks) if self.screenshot else None
         except Dead:
             tab = await self._living()
-            self.seen, picture = await tab.view(**self._how), None
+            self.seen, picture = await tab.view(self._how), None
         lines = [f"({note})" for note in self._notes]
         self._notes = []
         if len(self._tabs) > 1:
@@ -332,9 +334,10 @@ class Window(Toolset):
         if not found["moved"]:
             self._note("it is scrolled as far as it goes")
 
-    async def _restart(self) -> None:
+    async def _begin(self, script: str, argument: Any) -> tuple[Any, Content]:
         await self._tab.page.mouse.move(0, 0)
-        await self._tab.call("renumber")
+        value, _ = await asyncio.gather(self._evaluate(script, argument), self._tab.call("renumber"))
+        return value, await self._look()
 
     async def _drag(self, begin: tuple[int, int], end: tuple[int, int]) -> None:
         mouse = self._tab.page.mouse

@@ -43,6 +43,8 @@ PAGES = {
         Array.prototype.map = Object.fromEntries = JSON.stringify = () => { throw 1 };
         Map.prototype.get = WeakMap.prototype.get = () => 'x'; document.elementFromPoint = () => null;
         window.agentrl = {view: () => 'owned'}; Object.defineProperty(document, 'title', {get: () => 'lie'})</script>""",
+    "/stubborn": """<title>Stubborn</title><script>addEventListener('pagehide', () => {
+        localStorage.x = 'late'; document.cookie = 'c=late'; })</script>""",
     "/store": """<title>Store</title><p id=p></p><script>p.textContent = 'kept: ' + (localStorage.x ?? '') +
         document.cookie; localStorage.x = 'local'; document.cookie = 'c=cookie'</script>""",
     "/save": "<title>Save</title><a href='data:application/octet-stream,xyz' download=x.bin>Save</a>",

@@ -257,6 +257,12 @@ def test_nothing_is_kept_between_episodes_or_shared_between_browsers(visit, site
     assert str(visit.open("/store")).endswith("kept:")
 
 
+def test_a_page_that_is_left_stores_nothing_more(visit):
+    for _ in range(4):
+        visit.open("/stubborn")
+        assert str(visit.open("/store")).endswith("kept:")
+
+
 def test_other_origins_cannot_be_reached(visit, site):
     from pages import Site
 
