@@ -1,6 +1,7 @@
 """MiniWoB++ pages in real Chromium."""
 
 import asyncio
+import json
 import random
 
 import pytest
@@ -101,6 +102,31 @@ def test_a_solver_without_its_page_still_acts(make):
     env.step(ToolCall("press", key="Escape"))
     assert not any(e.name == "Close" for e in env.seen.elements)
     assert env.step(env.expert())[4]["valid"]
+
+
+def test_a_flight_is_booked_in_a_page_within_the_page(make):
+    env = make("flight.Alaska-auto-medium")
+    first = env.reset(options={"task": 10_003})[0]
+    assert env.reset(options={"task": 10_004})[0] != first
+    assert env.reset(options={"task": 10_003})[0] == first
+    asked = json.loads(env.utterance)
+    calls = [
+        ("click", "label", asked["Ticket Type"]),
+        ("type", "textbox", "From", asked["Departure City"]),
+        ("click", "li", asked["Departure City"]),
+        ("type", "textbox", "To", asked["Destination City"]),
+        ("click", "li", asked["Destination City"]),
+        ("click", "textbox", "Depart"),
+        ("click", "link", str(asked["Departure Day"])),
+        ("click", "div", "Done"),
+        *[("click", "div", "+")] * (asked["Passengers"] - 1),
+        ("click", "button", "Find Flights"),
+    ]
+    for name, role, label, *text in calls:
+        ref = next(e.ref for e in env.seen.elements if e.role == role and e.name.startswith(label))
+        _, reward, over, _, info = env.step(ToolCall(name, ref=ref, **({"text": text[0]} if text else {})))
+    assert asked["Ticket Type"] == "One-way"
+    assert (reward, over, info["success"]) == (1.0, True, True)
 
 
 def test_there_are_solvers_for_many_tasks():
