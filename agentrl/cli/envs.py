@@ -171,7 +171,7 @@ def _row(spec: registry.EnvSpec) -> dict[str, Any]:
 
 
 def _folded(specs: list[registry.EnvSpec]) -> list[dict[str, Any]]:
-    """Environments that differ in one argument, which their names tell, in one row: ``MiniWoB-<page>-v0 (130)``."""
+    """Environments that differ in one argument, which their names tell, in one row: ``MiniWoB-<page>-v0 (134)``."""
     families: dict[str, list[registry.EnvSpec]] = {}
     for spec in specs:
         families.setdefault(_family(spec), []).append(spec)

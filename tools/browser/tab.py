@@ -101,6 +101,7 @@ class Tab:
     async def leave(self) -> None:
         """An empty page. The one before may not run what it keeps for its end: it could store something."""
         await self._alive(self._send("Emulation.setScriptExecutionDisabled", value=True))
+        await self.call("empty")
         await self.goto("about:blank")
         await self._alive(self._send("Emulation.setScriptExecutionDisabled", value=False))
 

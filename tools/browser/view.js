@@ -231,6 +231,7 @@ globalThis.agentrl ??= (() => {
   const unmark = () => globalThis.agentrlMarks?.remove();
 
   const stop = () => window.stop();
+  const empty = () => { document.open(); };  // nothing is left on the page that could still be told of its end
 
-  return {renumber, stop, view, look, point, fill, all, select, scroll, mark, unmark};
+  return {renumber, stop, empty, view, look, point, fill, all, select, scroll, mark, unmark};
 })();

@@ -220,14 +220,18 @@ class Window(Toolset):
         """What the last episode left: tabs, cookies, storage."""
         context = self._context
         assert context is not None
-        keep = next((tab for tab in self._tabs if not tab.dead and not tab.page.is_closed()), None)
+        keep = None
+        for tab in self._tabs:
+            if not tab.dead and not tab.page.is_closed():
+                with contextlib.suppress(Dead, PlaywrightError):
+                    await tab.leave()
+                    keep = keep or tab
         for tab in self._tabs:
             if tab is not keep:
                 await close_quietly(tab.page)
         self._tabs, self._at = [keep] if keep else [], 0
         if keep is None:
             await context.new_page()
-        await self._tab.leave()
         sites = [origin for origin in self.origins if not origin.startswith("file:")]
         await asyncio.gather(context.clear_cookies(), *(self._tab.clear(origin) for origin in sites))
 
