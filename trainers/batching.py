@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,16 @@ class Sample:
     columns: dict[str, FloatArray] = field(default_factory=dict)
     images: tuple[str, ...] = ()  # what its placeholders stand for, in order
     passed: FloatArray | None = None  # logprobs by the trainer's last pass of an update, nan elsewhere; for the record
+
+    @classmethod
+    def plain(
+        cls, ids: npt.ArrayLike, weight: npt.ArrayLike, turn: npt.ArrayLike, trajectory: int = 0, **more: Any
+    ) -> Self:
+        """One of which it does not matter who sampled it, nor with what advantage: both are 0."""
+        own = np.asarray(ids, np.int32)
+        zeros = np.zeros(len(own), np.float32)
+        weights, turns = np.asarray(weight, np.float32), np.asarray(turn, np.int32)
+        return cls(own, weights, zeros, zeros, turns, trajectory, **more)
 
     @property
     def demonstrated(self) -> bool:

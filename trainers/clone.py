@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from agentrl.agents.chat import AgentConfig
 from agentrl.errors import UserError
 from agentrl.policies.load import load_model, locate
 from agentrl.trainers.loop import load_agent
 from agentrl.trainers.models import new_model, save_policy, train_tokenizer
+from agentrl.trainers.options import validated
 from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of
 from agentrl.trainers.worlds import agents_of, worlds_of
 from agentrl.types import Trajectory
@@ -34,11 +33,7 @@ def clone(
     """Exactly one of ``size`` (a new model) and ``base`` (a policy to fine-tune) is given."""
     if (size is None) == (base is None):
         raise UserError("sft needs either --from-scratch SIZE or --policy POLICY")
-    try:
-        config = SFTConfig(**{**(_SCRATCH if size else _TUNE), **(settings or {})})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"sft: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    config = validated(SFTConfig, "sft", (_SCRATCH if size else _TUNE) | (settings or {}))
     worlds = worlds_of(trajectories)
     if size is not None:
         talk = agent or AgentConfig()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from agentrl.errors import UserError
 from agentrl.policies.load import load_model, locate
 from agentrl.trainers.batching import Sample, padded
 from agentrl.trainers.loop import load_agent
+from agentrl.trainers.losses.dpo import regret
 from agentrl.trainers.models import save_policy
 from agentrl.trainers.optimizer import Optimizer
+from agentrl.trainers.options import validated
 from agentrl.types import Group, Trajectory
 
 
@@ -82,21 +83,21 @@ def fit(
     losses = []
     for step in range(steps):
         chosen = order[step * config.batch : (step + 1) * config.batch].tolist()
-        total = 0.0
+        losses.append(0.0)
         for i in chosen:
             pair, (better, worse) = pairs[i], begin[i]
             with torch.no_grad():
                 now = _total(model, pair.better, config) - better - _total(model, pair.worse, config) + worse
-            margin = config.beta * now
-            total += math.log1p(math.exp(-abs(margin))) + max(0.0, -margin)  # without overflow
-            factor = -config.beta / (1.0 + math.exp(min(margin, 700.0))) / len(chosen)
-            for samples, sign in ((pair.better, 1.0), (pair.worse, -1.0)):
+            gap = torch.tensor(now, dtype=torch.float64, requires_grad=True)
+            loss = regret(gap, config.beta) / len(chosen)
+            losses[-1] += float(loss.detach())
+            (slope,) = torch.autograd.grad(loss, gap)
+            for samples, factor in ((pair.better, float(slope)), (pair.worse, -float(slope))):
                 for batch in padded(samples, config.positions):
                     rows = batch.forward(model)
-                    (sign * factor * rows.logprobs.sum()).backward()  # type: ignore[no-untyped-call]
+                    (factor * rows.logprobs.sum()).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(min(1.0, (step + 1) / max(1, config.warmup)))
-        losses.append(total / len(chosen))
         if progress is not None:
             progress(step + 1, steps, losses[-1])
     model.eval()
@@ -111,11 +112,7 @@ def prefer(
     settings: dict[str, Any] | None = None,
 ) -> Path:
     """Groups with token records in, a policy folder out. ``base`` is the policy that played them, or near it."""
-    try:
-        config = DPOConfig(**(settings or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"dpo: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    config = validated(DPOConfig, "dpo", settings or {})
     where = locate(base)
     model, tokenizer = load_model(where)
     fit(model, pairs_of(groups, config), config, progress)
@@ -126,16 +123,7 @@ def prefer(
 
 def _samples(trajectory: Trajectory) -> list[Sample]:
     return [
-        Sample(
-            segment.ids,
-            segment.sampled.astype(np.float32),
-            segment.logprobs,
-            np.zeros(len(segment.ids), np.float32),
-            np.where(segment.sampled, segment.turn, -1).astype(np.int32),
-            0,
-            images=segment.images,
-        )
-        for segment in trajectory.segments()
+        Sample.plain(s.ids, s.sampled, np.where(s.sampled, s.turn, -1), images=s.images) for s in trajectory.segments()
     ]
 
 

@@ -14,6 +14,7 @@ from agentrl.policies.load import load_model, locate
 from agentrl.trainers import adapters
 from agentrl.trainers.loop import load_agent
 from agentrl.trainers.models import parameters, save_policy
+from agentrl.trainers.record import Record
 
 
 def export(policy: str, out: Path, adapter: bool = False) -> Path:
@@ -62,7 +63,7 @@ def card(title: str, source: str, size: int, run: Path) -> str:
 
 
 def _data(recipe: dict[str, Any], run: Path) -> str:
-    lines = _lines(run / "metrics.jsonl")
+    lines = Record(run).metrics()
     episodes = lines[-1].get("episodes", 0) if lines else 0
     return (
         f"{episodes} episodes of `{recipe['env']}` in {len(lines)} iterations, played by the policy itself, "
@@ -81,13 +82,3 @@ def _results(run: Path) -> list[str]:
     if not rows:
         return ["Success on unseen tasks was not measured."]
     return ["| | suite | success, % (95% interval) | episodes |", "|---|---|---|---|", *rows]
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:  # the last line of a killed run
-            break
-    return found

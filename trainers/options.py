@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from agentrl.errors import UserError, unknown
 
+M = TypeVar("M", bound=BaseModel)
 Spec = str | Mapping[str, Mapping[str, Any] | None]
 
 
@@ -56,6 +57,15 @@ def check(id: str, model: type[BaseModel], options: Mapping[str, Any], also: Seq
         path = ".".join(str(part) for part in first["loc"])
         raise UserError(f"option {path} of {id}: {first['msg']}, not {first['input']!r}") from None
     return {name: getattr(chosen, name) for name in known}
+
+
+def validated(kind: type[M], what: str, given: Mapping[str, Any]) -> M:
+    """``kind`` of what was ``given``. Raises UserError that names ``what`` and the key."""
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{what}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def home(function: Callable[..., Any]) -> str:

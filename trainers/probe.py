@@ -85,21 +85,16 @@ def _samples(vocabulary: int, eyes: Vision | None) -> list[Sample]:
     for shared, length in LENGTHS:
         ids = np.concatenate([ids[:shared], rng.integers(0, vocabulary, length - len(ids[:shared]))])
         weight = (np.arange(length) % 4 > 0) * rng.uniform(-1, 1, length)
-        made.append(_sample(ids, weight, len(made)))
+        made.append(Sample.plain(ids, weight, np.zeros(length), len(made)))
     if eyes is not None:
         urls = [_picture(rng, *size) for size in SIZES]
         for sample, shown in zip(list(made), SHOWN, strict=True):
             images = tuple(urls[i] for i in shown)
             more = [i for url in images for i in (0, *[eyes.token_id] * eyes.picture(url).tokens)]
             weight = np.insert(sample.weight, 5, np.zeros(len(more)))
-            made.append(_sample(np.insert(sample.ids, 5, more), weight, len(made), images))
+            turn = np.zeros(len(weight))
+            made.append(Sample.plain(np.insert(sample.ids, 5, more), weight, turn, len(made), images=images))
     return made
-
-
-def _sample(ids: np.ndarray, weight: np.ndarray, number: int, images: tuple[str, ...] = ()) -> Sample:
-    zeros = np.zeros(len(ids), np.float32)
-    turn = np.zeros(len(ids), np.int32)
-    return Sample(ids.astype(np.int32), weight.astype(np.float32), zeros, zeros, turn, number, images=images)
 
 
 def _picture(rng: np.random.Generator, width: int, height: int) -> str:

@@ -105,18 +105,8 @@ class Transcripts:
 
 
 def _sample(ids: list[int], weight: list[float], noise: list[bool], images: tuple[str, ...]) -> Sample:
-    n = len(ids)
-    weights = np.asarray(weight, np.float32)
-    return Sample(
-        np.asarray(ids, np.int32),
-        weights,
-        np.zeros(n, np.float32),
-        np.zeros(n, np.float32),
-        np.where(weights > 0, 0, -1).astype(np.int32),
-        0,
-        {"noise": np.asarray(noise, np.float32)},
-        images,
-    )
+    turn = np.where(np.array(weight) > 0, 0, -1)
+    return Sample.plain(ids, weight, turn, columns={"noise": np.asarray(noise, np.float32)}, images=images)
 
 
 def with_noise(sample: Sample, weight: float) -> Sample:

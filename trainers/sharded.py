@@ -274,15 +274,7 @@ def _sharded(model: nn.Module, mesh: DeviceMesh) -> nn.Module:
 def _nothing(sample: Sample) -> Sample:
     """One token of ``sample``, which teaches nothing and makes no rows."""
     columns = {name: column[:1] for name, column in sample.columns.items()}
-    return Sample(
-        sample.ids[:1],
-        np.zeros(1, np.float32),
-        sample.old_logprobs[:1],
-        sample.advantages[:1],
-        sample.turn[:1],
-        sample.trajectory,
-        columns,
-    )
+    return Sample.plain(sample.ids[:1], [0.0], sample.turn[:1], sample.trajectory, columns=columns)
 
 
 def _full(value: torch.Tensor) -> torch.Tensor:

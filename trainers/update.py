@@ -108,8 +108,7 @@ class Learner:
                 metrics, gaps = self._step(chosen)
                 if gap is None:  # before the first step the weights are those that sampled
                     gap = self._checked(gaps)
-                for key, value in metrics.items():
-                    sums[key] = sums.get(key, 0.0) + value
+                _add(sums, metrics)
                 minibatches += 1
         self.proximal.updated(self.model)
         return {key: value / max(1, minibatches) for key, value in sums.items()} | (gap or {})
@@ -205,7 +204,7 @@ class Learner:
             tensors, gradients = [getattr(rows, name) for name in gradient], list(gradient.values())
             if self.critic:
                 value_loss = self.critic.loss(rows)
-                sums["value_loss"] = sums.get("value_loss", 0.0) + float(value_loss.detach())
+                _add(sums, {"value_loss": float(value_loss.detach())})
                 tensors, gradients = [*tensors, value_loss], [*gradients, torch.ones_like(value_loss)]
             with memory.phase(f"a backward pass of the update ({batch.input_ids.numel()} positions)"):
                 torch.autograd.backward(tensors, gradients)
@@ -277,8 +276,7 @@ class Learner:
 
     def _gradient(self, rows: Rows, sums: dict[str, float]) -> dict[str, torch.Tensor]:
         gradient, metrics = self.objective.gradient(rows)
-        for key, value in metrics.items():
-            sums[key] = sums.get(key, 0.0) + value
+        _add(sums, metrics)
         return gradient
 
     def _whole(self, batches: Sequence[Batch], sums: dict[str, float]) -> list[dict[str, torch.Tensor]]:
@@ -332,9 +330,13 @@ def _frozen(name: str, tokenizer: Any) -> Any:
 def _added(parts: Sequence[dict[T, float]]) -> dict[T, float]:
     total: dict[T, float] = {}
     for part in parts:
-        for key, value in part.items():
-            total[key] = total.get(key, 0.0) + value
+        _add(total, part)
     return total
+
+
+def _add(total: dict[T, float], part: dict[T, float]) -> None:
+    for key, value in part.items():
+        total[key] = total.get(key, 0.0) + value
 
 
 def _gap(rows: Rows) -> np.ndarray:

@@ -136,17 +136,12 @@ def spoken(played: Sequence[Trajectory], start: Sequence[int]) -> list[Sample]:
     samples = []
     for index, (trajectory, first) in enumerate(zip(played, start, strict=True)):
         for segment in trajectory.segments():
-            turn = np.where(segment.turn >= 0, segment.turn + first, -1).astype(np.int32)
-            nothing = np.zeros(len(turn), np.float32)
-            weight = (turn >= 0).astype(np.float32)
-            samples.append(Sample(segment.ids, weight, nothing, nothing, turn, index, images=segment.images))
+            turn = np.where(segment.turn >= 0, segment.turn + first, -1)
+            samples.append(Sample.plain(segment.ids, turn >= 0, turn, index, images=segment.images))
     return samples
 
 
 def asked_next(prompt: IntArray, images: tuple[str, ...] = ()) -> Sample:
     """A sample whose one row stands at the end of a prompt: where the value of what comes next is read."""
-    n = len(prompt) + 1
-    nothing = np.zeros(n, np.float32)
-    weight = (np.arange(n) == n - 1).astype(np.float32)
-    turn = np.where(weight > 0, 0, -1).astype(np.int32)
-    return Sample(np.append(prompt, 0).astype(np.int32), weight, nothing, nothing, turn, 0, images=images)
+    last = np.arange(len(prompt) + 1) == len(prompt)
+    return Sample.plain(np.append(prompt, 0), last, np.where(last, 0, -1), images=images)

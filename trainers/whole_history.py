@@ -56,16 +56,11 @@ class WholeHistory:
             if len(prompt) + len(completion) > self.window:
                 break
             if prompt[: len(ids)] != ids or chat.images[: len(images)] != images:
-                yield _sample(ids, turns, images)
+                yield Sample.plain(ids, np.array(turns) >= 0, turns, images=images)
                 ids, turns = [], []
             images = chat.images
             turns += [-1] * (len(prompt) - len(ids)) + [number] * len(completion)
             ids = prompt + completion
             chat.reply(turn.completion_ids, turn.text)
         if ids:
-            yield _sample(ids, turns, images)
-
-
-def _sample(ids: list[int], turns: list[int], images: tuple[str, ...]) -> Sample:
-    turn, zeros = np.asarray(turns, np.int32), np.zeros(len(ids), np.float32)
-    return Sample(np.asarray(ids, np.int32), (turn >= 0).astype(np.float32), zeros, zeros, turn, 0, images=images)
+            yield Sample.plain(ids, np.array(turns) >= 0, turns, images=images)

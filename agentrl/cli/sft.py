@@ -32,17 +32,12 @@ def sft(
 
         agentrl sft demos/ --policy HuggingFaceTB/SmolLM2-135M-Instruct --set lr=1e-5 -o policies/smol
     """
-    from pydantic import ValidationError
-
     from agentrl import api
     from agentrl.agents.chat import AgentConfig
     from agentrl.cli.bar import Bar
-    from agentrl.errors import UserError
+    from agentrl.trainers.options import validated
 
-    try:
-        talk = AgentConfig.model_validate(keywords(agent)) if agent else None
-    except ValidationError as error:
-        raise UserError(f"--agent: {error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None
+    talk = validated(AgentConfig, "--agent", keywords(agent)) if agent else None
     begin = time.perf_counter()
     last = 0.0
     with Bar("steps") as bar:

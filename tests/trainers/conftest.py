@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from agentrl import api
+
+sys.path.append(str(Path(__file__).parent))  # tiny.py
 
 
 @pytest.fixture(scope="session")

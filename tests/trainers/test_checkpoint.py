@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from tiny import same
 
 from agentrl import api
 from agentrl.cli.main import main
@@ -36,15 +36,6 @@ REMEMBERS = [  # an estimator, a source of tasks, a budget, a replay and a loss,
 def train(policy: Path, folder: Path, *changes: str) -> Path:
     Training.new(api.recipe_for("household-tiny", [f"policy.path={policy}", *SMALL, *ALWAYS, *changes]), folder).run()
     return folder
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / "checkpoints" / "last" / "model.safetensors")
-
-
-def same(a: Path, b: Path) -> bool:
-    one, two = weights(a), weights(b)
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
 @pytest.fixture(scope="module")

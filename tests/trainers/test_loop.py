@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import same, weights
 
 from agentrl import api, store
 from agentrl.errors import UserError
@@ -36,15 +37,6 @@ SMALL = [
 
 def recipe(policy: Path, *changes: str) -> Recipe:
     return api.recipe_for("household-tiny", [f"policy.path={policy}", *SMALL, *changes])
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / "checkpoints" / "last" / "model.safetensors")
-
-
-def same(a: Path, b: Path) -> bool:
-    one, two = weights(a), weights(b)
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
 @pytest.fixture(scope="module")

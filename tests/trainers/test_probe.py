@@ -1,7 +1,9 @@
 """The start-up probe: a trie where the model allows it, else what does, with the reason."""
 
 import pytest
+import tiny
 import torch
+from tiny import NO_IDS
 from transformers import AutoModelForCausalLM
 from transformers.models.gemma2 import Gemma2Config
 from transformers.models.gpt2 import GPT2Config
@@ -11,16 +13,7 @@ from transformers.models.mamba import MambaConfig
 from agentrl.trainers import attention
 from agentrl.trainers.probe import FALLBACK, choose
 
-NONE = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
-SHAPE = {
-    "vocab_size": 48,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "intermediate_size": 24,
-    **NONE,
-}
+SHAPE = tiny.SHAPE | NO_IDS | {"vocab_size": 48}
 
 
 def made(config):
@@ -40,8 +33,8 @@ def test_a_plain_model_gets_what_is_wanted_and_no_gradient(wanted):
     [
         (LlamaConfig(**SHAPE, attention_dropout=0.1), "attention has dropout"),
         (Gemma2Config(**SHAPE, head_dim=8), "attention has softcap"),
-        (MambaConfig(vocab_size=48, hidden_size=16, num_hidden_layers=2, state_size=4, **NONE), "forward pass"),
-        (GPT2Config(vocab_size=48, n_embd=16, n_layer=2, n_head=2, attn_pdrop=0.0, **NONE), "has dropout"),
+        (MambaConfig(vocab_size=48, hidden_size=16, num_hidden_layers=2, state_size=4, **NO_IDS), "forward pass"),
+        (GPT2Config(vocab_size=48, n_embd=16, n_layer=2, n_head=2, attn_pdrop=0.0, **NO_IDS), "has dropout"),
     ],
     ids=["dropout", "softcap", "recurrent", "dropout between layers"],
 )

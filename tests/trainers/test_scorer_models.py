@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -25,16 +26,7 @@ from agentrl.trainers.values import spoken
 from agentrl.types import Group, Task, Trajectory, Turn
 
 V = 32
-SHAPE = {
-    "vocab_size": V,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "intermediate_size": 24,
-    "max_position_embeddings": 128,
-    "initializer_range": 0.3,
-}
+SHAPE = tiny.SHAPE | {"vocab_size": V, "initializer_range": 0.3}
 
 
 @pytest.fixture

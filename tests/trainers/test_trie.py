@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,19 +25,7 @@ from agentrl.trainers.update import Learner
 from agentrl.trainers.values import Critic
 
 V = 48
-SHAPE = {
-    "vocab_size": V,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "intermediate_size": 24,
-    "max_position_embeddings": 256,
-    "initializer_range": 0.2,
-    "pad_token_id": None,
-    "bos_token_id": None,
-    "eos_token_id": None,
-}
+SHAPE = tiny.SHAPE | tiny.NO_IDS | {"vocab_size": V, "initializer_range": 0.2}
 WINDOWS = {"use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1}
 CONFIGS = {
     "llama": lambda: LlamaConfig(**SHAPE),
@@ -50,20 +39,10 @@ CONFIGS = {
 }
 
 
-def norm(module, x):
-    """Transformers computes it in float32 in every model; here exactness is measured in float64."""
-    eps = getattr(module, "variance_epsilon", None) or module.eps
-    out = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
-    return out * (1.0 + module.weight) if type(module).__name__.startswith("Gemma") else module.weight * out
-
-
 def model_of(kind, dtype=torch.float64, patched=True, seed=0):
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(CONFIGS[kind]()).to(dtype)
-    for module in model.modules():
-        if patched and "RMSNorm" in type(module).__name__:
-            module.forward = norm.__get__(module)
-    return model.eval()
+    return (tiny.exact(model) if patched else model).eval()
 
 
 def sample(ids, trajectory, seed):

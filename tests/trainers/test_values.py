@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -24,16 +25,7 @@ from agentrl.trainers.values import Critic, asked_next, scored, spoken, teach
 from agentrl.types import Task, Trajectory, Turn
 
 V = 32
-SHAPE = {
-    "vocab_size": V,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "intermediate_size": 24,
-    "max_position_embeddings": 128,
-    "initializer_range": 0.3,
-}
+SHAPE = tiny.SHAPE | {"vocab_size": V, "initializer_range": 0.3}
 SMALL = [
     "rollout.tasks=6",
     "limits.turns=8",

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent))  # vl.py
+sys.path.append(str(Path(__file__).parents[1] / "trainers"))  # tiny.py
 sys.path.append(str(Path(__file__).parents[2] / "examples"))  # colours.py
 
 

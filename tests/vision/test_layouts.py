@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from colours import COLOURS, png
 from hypothesis import given, settings
@@ -25,17 +26,9 @@ RED, GREEN, BLUE = (png(colour) for colour in COLOURS.values())
 WIDE = png(COLOURS["blue"], 32)
 
 
-def norm(module: Any, x: torch.Tensor) -> torch.Tensor:
-    """Transformers computes it in float32; here exactness is measured in float64."""
-    return module.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
-
-
 def loaded(folder: Path, dtype: torch.dtype = torch.float64) -> Any:
     model = load_model(folder)[0].to(dtype)
-    for module in model.modules():
-        if "RMSNorm" in type(module).__name__ and dtype == torch.float64:
-            module.forward = norm.__get__(module)
-    return model
+    return tiny.exact(model) if dtype == torch.float64 else model
 
 
 def samples(eyes: Vision, *told: tuple[int | str, ...]) -> list[Sample]:

@@ -31,7 +31,8 @@ def ppo_agg(loss: list[list[float]], mask: list[list[int]], mode: str) -> float:
         raise unknown("loss aggregation", mode, MODES)
     sampled = np.array(mask, bool)
     rows, width = sampled.shape
-    samples = [_sample(np.where(row, i, -1), i) for i, row in enumerate(sampled)]
+    turns = [np.where(row, i, -1) for i, row in enumerate(sampled)]
+    samples = [Sample.plain(turn, turn >= 0, turn, i) for i, turn in enumerate(turns)]
     set_weights(samples, MODES[mode], width / rows if mode.endswith("norm") else 1.0)
     return float(sum(float(s.weight @ np.asarray(row)) for s, row in zip(samples, loss, strict=True)))
 
@@ -103,8 +104,3 @@ def loss(kind: Kind, loss: Spec, rows: dict[str, Any]) -> dict[str, Any]:
     by = made.entropies if "entropies" in bound.plugin.needs else made.logprobs
     (gradient,) = torch.autograd.grad(value.sum(), by, allow_unused=True)
     return {"loss": value.tolist(), "gradient": (torch.zeros_like(by) if gradient is None else gradient).tolist()}
-
-
-def _sample(turn: np.ndarray, trajectory: int) -> Sample:
-    ids, zeros = turn.astype(np.int32), np.zeros(len(turn), np.float32)
-    return Sample(ids, (turn >= 0).astype(np.float32), zeros, zeros, ids, trajectory)

@@ -27,4 +27,9 @@ def dpo(rows: Rows, *, beta: Annotated[float, Field(gt=0)] = 0.1) -> torch.Tenso
     pairs = right[:, None] & ~right[None, :] & (groups[:, None] == groups[None, :])
     if not pairs.any():
         return gain.sum() * 0
-    return -logsigmoid(beta * (gain[:, None] - gain[None, :]))[pairs].mean()
+    return regret(gain[:, None] - gain[None, :], beta)[pairs].mean()
+
+
+def regret(gap: torch.Tensor, beta: float) -> torch.Tensor:
+    """``-log sigmoid(beta gap)``: how far a preference by ``gap`` in log ratios is from a sure one."""
+    return -logsigmoid(beta * gap)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from tiny import same
 from typer.testing import CliRunner
 
 from agentrl import api, store
@@ -25,15 +25,6 @@ ARPO = ["rollout.brancher={arpo: {roots: 3, base: 0.4}}", "evaluate=false", "ite
 
 def recipe(policy: Path, *changes: str) -> Recipe:
     return api.recipe_for("household-arpo", [f"policy.path={policy}", *SMALL, *ARPO, *changes])
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / "checkpoints" / "last" / "model.safetensors")
-
-
-def same(a: Path, b: Path) -> bool:
-    one, two = weights(a), weights(b)
-    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
 
 
 @pytest.fixture(scope="module")
