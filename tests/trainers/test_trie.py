@@ -122,19 +122,6 @@ def test_each_query_attends_to_its_path_once(made, window):
         assert keys == path_of[node][0 if window is None else -window :].tolist()
 
 
-def result(model, layout, chosen, budget=10_000):
-    """Logprobs by sample, and the gradient of the loss."""
-    model.zero_grad()
-    found = {}
-    for batch in BATCHERS[layout](chosen, budget):
-        rows = batch.forward(model)
-        (rows.weight * rows.advantages * torch.exp(rows.logprobs - rows.old_logprobs)).sum().backward()
-        for k, (s, _) in enumerate(batch.placed):
-            found[s.trajectory] = rows.logprobs.detach()[rows.sample == k]
-    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
-    return torch.cat([found[k] for k in sorted(found)]), gradient
-
-
 def branched(seed=0, stem=40, branches=6, length=90):
     rng = np.random.default_rng(seed)
     start = rng.integers(0, V, stem)
@@ -147,9 +134,9 @@ def branched(seed=0, stem=40, branches=6, length=90):
 @pytest.mark.parametrize("layout", ["trie", "packed"])
 def test_exact_in_float64(kind, layout):
     model, chosen = model_of(kind), branched()
-    logprobs, gradient = result(model, "padded", chosen, 1)
+    logprobs, gradient = tiny.result(model, "padded", chosen, 1)
     for budget in (10_000, 120):
-        got, by = result(model, layout, chosen, budget)
+        got, by = tiny.result(model, layout, chosen, budget)
         assert (got - logprobs).abs().max() < 1e-8
         assert (by - gradient).abs().max() < 1e-12 * gradient.abs().max() + 1e-12
 
@@ -157,8 +144,8 @@ def test_exact_in_float64(kind, layout):
 @pytest.mark.parametrize("kind", ["llama", "qwen3 with windows", "gemma3"])
 def test_exact_with_the_norm_in_float32_as_it_is(kind):
     model, chosen = model_of(kind, patched=False), branched()
-    logprobs, gradient = result(model, "padded", chosen, 1)
-    got, by = result(model, "trie", chosen)
+    logprobs, gradient = tiny.result(model, "padded", chosen, 1)
+    got, by = tiny.result(model, "trie", chosen)
     assert (got - logprobs).abs().max() < 1e-6
     assert (by - gradient).abs().max() < 1e-6 * gradient.abs().max()
 
@@ -167,7 +154,7 @@ def test_exact_with_the_norm_in_float32_as_it_is(kind):
 def test_in_float32_as_close_as_two_ordinary_layouts_are(kind):
     model, chosen = model_of(kind, torch.float32, patched=False), branched(branches=8)
     alone, together, tried = (
-        result(model, *how) for how in (("padded", chosen, 1), ("padded", chosen), ("trie", chosen))
+        tiny.result(model, *how) for how in (("padded", chosen, 1), ("padded", chosen), ("trie", chosen))
     )
     for a, b, c in zip(alone, together, tried, strict=True):
         noise = max(float((a - b).abs().max()), 1e-6 * float(a.abs().max()))
@@ -179,8 +166,8 @@ def test_in_float32_as_close_as_two_ordinary_layouts_are(kind):
 def test_any_trie_gives_what_samples_give_alone(made, budget):
     model = model_of("qwen3 with windows")
     chosen = [sample(ids, k, k) for k, ids in enumerate(made)]
-    logprobs, gradient = result(model, "padded", chosen, 1)
-    got, by = result(model, "trie", chosen, budget)
+    logprobs, gradient = tiny.result(model, "padded", chosen, 1)
+    got, by = tiny.result(model, "trie", chosen, budget)
     assert (got - logprobs).abs().max() < 1e-8
     assert (by - gradient).abs().max() < 1e-10 * max(1.0, float(gradient.abs().max()))
 
@@ -269,7 +256,7 @@ def test_the_rule_for_a_gpu_is_the_same_forward_in_float32(window):
 @pytest.mark.parametrize("kind", ["llama", "qwen3 with windows"])
 def test_on_a_gpu(kind):
     model, chosen = model_of(kind, torch.float32, patched=False).cuda(), branched()
-    alone, tried = result(model, "padded", chosen, 1), result(model, "trie", chosen)
+    alone, tried = tiny.result(model, "padded", chosen, 1), tiny.result(model, "trie", chosen)
     for a, c in zip(alone, tried, strict=True):
         torch.testing.assert_close(c, a, atol=1e-3, rtol=1e-3)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
+
+from agentrl.trainers.batching import BATCHERS, Sample
 
 SHAPE = {
     "hidden_size": 16,
@@ -32,6 +35,21 @@ def exact(model: Any) -> Any:
         if "RMSNorm" in type(module).__name__:
             module.forward = norm.__get__(module)
     return model
+
+
+def result(
+    model: Any, layout: str, chosen: Sequence[Sample], budget: int = 10_000
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logprobs by sample, and the gradient of a loss by every weight."""
+    model.zero_grad()
+    found = {}
+    for batch in BATCHERS[layout](chosen, budget, model):
+        rows = batch.forward(model)
+        (rows.weight * rows.advantages * torch.exp(rows.logprobs - rows.old_logprobs)).sum().backward()
+        for k, (sample, _) in enumerate(batch.placed):
+            found[sample.trajectory] = rows.logprobs.detach()[rows.sample == k]
+    gradient = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters()])
+    return torch.cat([found[k] for k in sorted(found)]), gradient
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

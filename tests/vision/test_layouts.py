@@ -73,28 +73,15 @@ def mixed(eyes: Vision) -> list[Sample]:
     )
 
 
-def result(model: Any, layout: str, chosen: list[Sample], budget: int = 10_000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logprobs by sample, and the gradient of the loss by every weight, also of the part that sees."""
-    model.zero_grad()
-    found = {}
-    for batch in BATCHERS[layout](chosen, budget, model):
-        rows = batch.forward(model)
-        (rows.weight * rows.advantages * torch.exp(rows.logprobs - rows.old_logprobs)).sum().backward()  # type: ignore
-        for k, (s, _) in enumerate(batch.placed):
-            found[s.trajectory] = rows.logprobs.detach()[rows.sample == k]
-    gradient = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters()])
-    return torch.cat([found[k] for k in sorted(found)]), gradient
-
-
 @pytest.mark.parametrize("layout", ["trie", "packed"])
 def test_exact_in_float64(seeing: Path, layout: str) -> None:
     model = loaded(seeing)
     chosen = mixed(model.eyes)
-    logprobs, gradient = result(model, "padded", chosen, 1)
+    logprobs, gradient = tiny.result(model, "padded", chosen, 1)
     seen = torch.cat([torch.full_like(p, "vis" in name).flatten() for name, p in model.named_parameters()]) > 0
     assert gradient[seen].abs().max() > 1e-3
     for budget in (10_000, 60):
-        got, by = result(model, layout, chosen, budget)
+        got, by = tiny.result(model, layout, chosen, budget)
         assert (got - logprobs).abs().max() < 1e-8
         assert (by - gradient).abs().max() < 1e-6 * gradient.abs().max()
         assert (by - gradient)[seen].abs().max() < 1e-6 * gradient[seen].abs().max()
@@ -105,7 +92,7 @@ def test_in_float32_as_close_as_two_ordinary_layouts_are(seeing: Path, layout: s
     model = loaded(seeing, torch.float32)
     chosen = mixed(model.eyes)
     alone, together, tried = (
-        result(model, *how) for how in (("padded", chosen, 1), ("padded", chosen), (layout, chosen))
+        tiny.result(model, *how) for how in (("padded", chosen, 1), ("padded", chosen), (layout, chosen))
     )
     for a, b, c in zip(alone, together, tried, strict=True):
         noise = max(float((a - b).abs().max()), 1e-6 * float(a.abs().max()))
@@ -124,7 +111,7 @@ def test_a_picture_that_samples_share_is_looked_at_once(seeing: Path, monkeypatc
             return right_patches(pictures)
 
         monkeypatch.setattr(vision, "patches", patches)
-        result(model, layout, chosen)
+        tiny.result(model, layout, chosen)
     everything = sorted(url for sample in chosen for url in sample.images)
     assert sorted(given["padded"]) == sorted(given["packed"]) == everything
     # RED after 7 ids, WIDE after that, RED and GREEN after that; GREEN; BLUE, RED; RED at the very beginning
