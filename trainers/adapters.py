@@ -53,12 +53,10 @@ def adapted(model: Any) -> bool:
     return hasattr(model, "agentrl_lora")
 
 
-def trained(model: Any, whole: bool = False) -> dict[str, torch.Tensor]:
-    """What learning changes: the adapters' weights, or (``whole``, or without adapters) all of a plain model's."""
+def trained(model: Any) -> dict[str, torch.Tensor]:
+    """What learning changes: the adapters' weights, or without adapters all of the model's."""
     if not adapted(model):
         return dict(model.state_dict())
-    if whole:
-        return dict(merged(model).state_dict())
     return {name: p.detach() for name, p in model.named_parameters() if ".lora_" in name}
 
 
@@ -90,13 +88,12 @@ def merged(model: Any) -> Any:
     return plain
 
 
-def save(model: Any, folder: Path) -> None:
-    """Write the adapter as peft's own ``PeftModel.from_pretrained`` reads it."""
+def save(model: Any, folder: Path, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write the adapter, with the weights ``state`` or its own, as peft's ``PeftModel.from_pretrained`` reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     model.agentrl_lora.save_pretrained(folder)
-    tensors = {
-        _PREFIX + name.replace(f".{NAME}.", "."): value.cpu().contiguous() for name, value in trained(model).items()
-    }
+    learnt = {name: value for name, value in (state or trained(model)).items() if ".lora_" in name}
+    tensors = {_PREFIX + name.replace(f".{NAME}.", "."): value.cpu().contiguous() for name, value in learnt.items()}
     save_file(tensors, folder / _WEIGHTS, metadata={"format": "pt"})
 
 

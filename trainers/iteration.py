@@ -124,14 +124,15 @@ class Iteration:
             if self.demos is not None:
                 samples = self.demos.mixed(samples, derive(recipe.seed, "demos", iteration))
             if streamed is None:
+                if self.ahead is None:
+                    policy.rest()
                 updated = learner.update(samples, seed, iteration / recipe.iterations)
                 passes.write(self.record.passes, f"{iteration:06d}", samples, table)
             else:
                 streamed.check(given)
         rollout.training_seconds += trained()
         with self.phases("sync"):
-            weights = learner.weights(whole=recipe.policy.engine != "transformers")
-            take = functools.partial(policy.update, weights, iteration + 1)
+            take = functools.partial(policy.update, learner.weights(), iteration + 1)
             take() if self.ahead is None else self.ahead.call(take)
         counters = spent.counters
         metrics: dict[str, Any] = {

@@ -26,6 +26,7 @@ from agentrl.policies.base import Learning
 from agentrl.policies.load import load_model, locate, server_of
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.policies.vllm import VLLMPolicy
+from agentrl.policies.vllm_weights import Lora
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
@@ -187,11 +188,12 @@ class Training:
             slots = min(recipe.rollout.concurrency, 1024)
             policy: Learning
             if recipe.policy.engine != "transformers":
-                gap = recipe.loss.max_logprob_gap
-                plain = adapters.merged(model) if recipe.lora else model  # vLLM is given merged weights
-                server = server_of(recipe.policy.engine)
-                told: dict[str, Any] = {"trainer": plain, "max_gap": gap, "server": server}
-                policy = VLLMPolicy(where, name=recipe.policy.path, slots=slots, **told)
+                told: dict[str, Any] = {"server": server_of(recipe.policy.engine), "sleep": recipe.policy.sleep}
+                told |= {"max_gap": recipe.loss.max_logprob_gap, "transfer": recipe.policy.transfer}
+                if recipe.lora:
+                    told["lora"] = Lora(recipe.lora.rank, functools.partial(adapters.save, model))
+                served = locate(recipe.policy.path) if recipe.lora else where
+                policy = VLLMPolicy(served, name=recipe.policy.path, slots=slots, trainer=model, **told)
                 say("note: vLLM batches requests as they arrive: reruns differ by rounding")
             else:
                 policy = TransformersPolicy(copy.deepcopy(model), tokenizer, name=recipe.policy.path, slots=slots)
@@ -285,8 +287,7 @@ class Training:
             good = record.checkpoints / "best"
             if good.exists():
                 checkpoint.point(record.checkpoints, "last", good.resolve())
-                part = recipe.lora and recipe.policy.engine == "transformers"
-                best_weights = adapters.read(good) if part else load_model(good.resolve())[0].state_dict()
+                best_weights = adapters.read(good) if recipe.lora else load_model(good.resolve())[0].state_dict()
                 policy.update(best_weights, _iteration(good))
             kept = _iteration(record.checkpoints / "last")
             say(f"warning: {stopped}; checkpoints/last is now the best one, of iteration {kept}")

@@ -43,8 +43,22 @@ Envs = Annotated[
 class PolicyConfig(_Part):
     path: str = Field("small", description="what: a bundled name, a folder, a run folder or a hub name")
     engine: str = Field("transformers", description="how tokens are made: transformers | vllm | vllm@ADDRESS")
+    transfer: Literal["files", "ipc", "nccl"] = Field(
+        "files", description="how weights get to vLLM: files | ipc (one GPU) | nccl (a server on other GPUs)"
+    )
+    sleep: bool = Field(False, description="vLLM gives its GPU memory back while the trainer learns")
 
     _known = field_validator("engine")(checked_engine)
+
+    @model_validator(mode="after")
+    def _possible(self) -> PolicyConfig:
+        if self.engine == "transformers" and (self.transfer != "files" or self.sleep):
+            raise ValueError("transfer and sleep are for the engine vllm")
+        if self.transfer == "nccl" and not self.engine.startswith("vllm@http"):
+            raise ValueError("transfer nccl needs a vLLM server on other GPUs: engine vllm@http://HOST:PORT")
+        if self.transfer == "ipc" and self.engine != "vllm":
+            raise ValueError("transfer ipc is for the engine that agentrl starts itself: engine vllm")
+        return self
 
 
 class RolloutConfig(_Part):
@@ -213,6 +227,12 @@ class Recipe(_Part):
         for what, holds in needed.items():
             if not holds:
                 raise ValueError(f"rollout.stream learns from each group alone and once, so it needs {what}")
+        return self
+
+    @model_validator(mode="after")
+    def _awake(self) -> Recipe:
+        if self.policy.sleep and (self.rollout.staleness or self.rollout.stream):
+            raise ValueError("policy.sleep is for an idle engine: rollout.staleness=0 and no rollout.stream")
         return self
 
     @model_validator(mode="after")

@@ -169,7 +169,7 @@ class ShardedLearner(Learner):
         return super().update(samples, seed, progress)
 
     @_together
-    def weights(self, whole: bool = False) -> dict[str, torch.Tensor]:
+    def weights(self) -> dict[str, torch.Tensor]:
         found = {}
         for name, value in self.model.state_dict().items():
             full = _full(value)

@@ -155,9 +155,9 @@ class Learner:
             found |= part
         return [found[i] for i in range(len(samples))]
 
-    def weights(self, whole: bool = False) -> dict[str, torch.Tensor]:
+    def weights(self) -> dict[str, torch.Tensor]:
         """What a sampler is given, as :func:`agentrl.trainers.adapters.trained` says."""
-        return adapters.trained(self.model, whole)
+        return adapters.trained(self.model)
 
     def plain(self) -> nn.Module:
         """The model as a checkpoint holds it."""

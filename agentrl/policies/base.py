@@ -81,6 +81,9 @@ class Learning(Policy, Protocol):
     def update(self, state: dict[str, Any], version: int) -> None:
         """Take new weights, from the thread that requests are awaited in. What was computed by the old is dropped."""
 
+    def rest(self) -> None:
+        """Nothing is asked for until the next update: memory that others want may go back."""
+
     def close(self) -> None:
         """Free what it holds beyond memory of this process."""
 

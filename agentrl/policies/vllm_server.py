@@ -22,6 +22,10 @@ LAUNCH = (
     "VLLM_SERVER_DEV_MODE=1 vllm serve ... --logprobs-mode processed_logprobs "
     "--worker-extension-cls agentrl.policies.vllm.Worker"
 )
+LAUNCH_LORA = (
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve ... --logprobs-mode processed_logprobs "
+    "--enable-lora --max-loras 2 --max-lora-rank RANK"
+)
 
 
 class Server:
@@ -32,6 +36,7 @@ class Server:
     def __init__(self, client: Any, model: str, window: int) -> None:
         self.client, self.model, self.window = client, model, window
         self.version = 0
+        self._adapters: dict[int, str] = {}  # names, by the number that vLLM's own engine knows them by
         self._open = asyncio.Event()
         self._open.set()
         self._under_way = 0
@@ -59,14 +64,17 @@ class Server:
                 f"no vLLM server answers at {address} ({type(error).__name__}); start one: {LAUNCH}"
             ) from None
 
-    async def generate(self, prompt: dict[str, Any], params: dict[str, Any], id: str) -> AsyncIterator[Any]:
+    async def generate(
+        self, prompt: dict[str, Any], params: dict[str, Any], id: str, lora_request: Any = None
+    ) -> AsyncIterator[Any]:
         """One output, in the shape of vLLM's own; ending it early aborts the request."""
         await self._open.wait()
         version = self.version
         self._under_way += 1
         self._drained.clear()
         try:
-            body = {"model": self.model, "prompt": prompt["prompt_token_ids"], "request_id": id, **params}
+            model = self.model if lora_request is None else lora_request.lora_name
+            body = {"model": model, "prompt": prompt["prompt_token_ids"], "request_id": id, **params}
             answer = await self._post("/v1/completions", {**body, "return_token_ids": True})
         finally:
             self._under_way -= 1
@@ -96,6 +104,27 @@ class Server:
         except RuntimeError as error:
             raise UserError(f"the vLLM server takes no weights ({error}); start it so: {LAUNCH}") from None
 
+    async def add_lora(self, adapter: Any) -> None:
+        self._adapters[adapter.lora_int_id] = adapter.lora_name
+        told = {"lora_name": adapter.lora_name, "lora_path": adapter.lora_path}
+        try:
+            await self._post("/v1/load_lora_adapter", told)
+        except RuntimeError as error:
+            raise UserError(f"the vLLM server takes no adapter ({error}); start it so: {LAUNCH_LORA}") from None
+
+    async def remove_lora(self, number: int) -> None:
+        await self._post("/v1/unload_lora_adapter", {"lora_name": self._adapters.pop(number)})
+
+    async def sleep(self, *, level: int, mode: str) -> None:
+        await self._post(f"/sleep?level={level}&mode={mode}", {})
+
+    async def wake_up(self, tags: list[str]) -> None:
+        await self._post("/wake_up?" + "&".join(f"tags={tag}" for tag in tags), {})
+
+    async def workers(self) -> int:
+        """GPUs that it computes on."""
+        return int((await self.client.get("/get_world_size")).raise_for_status().json()["world_size"])
+
     async def reset_prefix_cache(self) -> None:
         await self._post("/reset_prefix_cache", {})
 
@@ -112,4 +141,4 @@ class Server:
         answer = await self.client.post(path, json=body)
         if answer.status_code != 200:
             raise RuntimeError(f"{path}: {answer.status_code} {' '.join(answer.text.split())[:300]}")
-        return answer.json() if answer.content else None
+        return answer.json() if "json" in answer.headers.get("content-type", "") else None

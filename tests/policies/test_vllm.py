@@ -73,7 +73,7 @@ class Pair:
 
     def __init__(self):
         self.model, self.tokenizer = load_model(locate("small"))
-        self.vllm = VLLMPolicy(locate("small"), trainer=self.model, max_gap=1e-4)
+        self.vllm = VLLMPolicy(locate("small"), trainer=self.model, max_gap=1e-4, sleep=True)
 
     def transformers(self):
         return TransformersPolicy(copy.deepcopy(self.model), self.tokenizer)
@@ -234,6 +234,26 @@ def test_a_reply_goes_on_by_weights_that_came_in_its_middle(pair):
 
 
 @vllm
+def test_an_engine_that_rests_answers_by_the_weights_that_wake_it(pair):
+    """On a CPU there is no memory to give back; the engine stops and wakes in the same two steps."""
+    request = pair.requests(temperature=0.0)[0]
+    pair.vllm.rest()
+    assert pair.vllm._call(pair.vllm._engine.is_sleeping())
+
+    async def asked_too_early():
+        reply = asyncio.ensure_future(pair.vllm.generate(request))
+        done, _ = await asyncio.wait([reply], timeout=1)
+        assert not done
+        pair.change(50)
+        return await reply
+
+    reply = asyncio.run(asked_too_early())
+    assert not pair.vllm._call(pair.vllm._engine.is_sleeping())
+    assert reply.versions == [(0, pair.vllm.version)]
+    np.testing.assert_allclose(reply.logprobs, pair.logprobs(pair.model, request, reply), atol=1e-4)
+
+
+@vllm
 def test_weights_that_do_not_arrive_are_noticed(pair):
     other = copy.deepcopy(pair.model)
     with torch.no_grad():
@@ -241,7 +261,7 @@ def test_weights_that_do_not_arrive_are_noticed(pair):
             parameter.add_(0.1)
     take = pair.vllm._take
 
-    async def forgets(version):
+    async def forgets(version, state):
         pair.vllm._version = version
 
     pair.vllm._take = forgets

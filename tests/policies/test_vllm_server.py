@@ -5,6 +5,7 @@ The tests marked ``vllm`` need an installation of their own: ``make test-vllm``.
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -55,7 +56,9 @@ def address():
     options |= {"worker-extension-cls": "agentrl.policies.vllm.Worker", "block-size": 32}
     command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
     command += ["--enforce-eager", "--no-enable-chunked-prefill"]
+    command += ["--enable-lora", "--max-loras", "2", "--max-lora-rank", "8"]
     needs = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    needs |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
     environment = {**os.environ, **needs, "PYTHONPATH": str(Path(__file__).parents[2])}
     with open(f"{folder}/log", "wb") as log:
         server = subprocess.Popen(
@@ -130,5 +133,39 @@ def test_ids_logprobs_and_weights_go_to_a_server_and_come_back(address):
         for request, reply in zip(drawn, ask(policy, drawn), strict=True):
             np.testing.assert_allclose(reply.logprobs, judged(model, request, reply), atol=1e-4)
             assert reply.versions == [(0, 1)]
+    finally:
+        policy.close()
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(1200)
+def test_a_server_is_given_adapters_and_rid_of_old_ones(address):
+    pytest.importorskip("peft")
+    from agentrl.policies.vllm import VLLMPolicy
+    from agentrl.policies.vllm_weights import Lora
+    from agentrl.trainers import adapters
+    from agentrl.trainers.recipe import LoraConfig
+
+    model, tokenizer = load_model(locate("small"))
+    adapters.add(model, LoraConfig(rank=4), "small", 0)
+    lora = Lora(4, functools.partial(adapters.save, model))
+    policy = VLLMPolicy(locate("small"), trainer=model, max_gap=1e-4, server=address, lora=lora, sleep=True)
+
+    def served():
+        return {model["id"] for model in policy._call(policy._engine.client.get("/v1/models")).json()["data"]}
+
+    base = served() - {policy._adapter.lora_name}
+    drawn = requests_of(tokenizer, temperature=1.0)
+    try:
+        for version in range(3):
+            for request, reply in zip(drawn, ask(policy, drawn), strict=True):
+                np.testing.assert_allclose(reply.logprobs, judged(model, request, reply), atol=1e-4)
+                assert reply.versions == [(0, version)]
+            assert served() == base | {policy._adapter.lora_name}
+            with torch.no_grad():
+                for value in adapters.trained(model).values():
+                    value.add_(0.05)
+            policy.rest()
+            policy.update(adapters.trained(model), version + 1)
     finally:
         policy.close()
