@@ -99,6 +99,8 @@ class VLLMPolicy:
             if lora is not None:
                 self._adapter = self._written(dict(trainer.state_dict()), 0)
             self._call(self._start())
+            if server is not None and trainer is not None:
+                self._meet()
         except UserError:
             self.close()
             raise
@@ -163,6 +165,13 @@ class VLLMPolicy:
                 self._call(self._stop())
             self._bridge.close()
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _meet(self) -> None:
+        """Make sure of the weights of a server, which may hold what an earlier run left there."""
+        if self._lora is None:
+            self.update(dict(self._trainer.state_dict()), 0)
+        else:
+            self._compare({}, 0)  # the trainer's own weights
 
     # -- the engine, in its thread --------------------------------------------------------------------------------
 

@@ -146,9 +146,16 @@ def test_a_server_is_given_adapters_and_rid_of_old_ones(address):
     from agentrl.trainers import adapters
     from agentrl.trainers.recipe import LoraConfig
 
+    other, _ = load_model(locate("small"))
+    with torch.no_grad():
+        other.model.norm.weight.mul_(1.1)
+    VLLMPolicy(locate("small"), trainer=other, max_gap=1e-4, server=address).close()
     model, tokenizer = load_model(locate("small"))
     adapters.add(model, LoraConfig(rank=4), "small", 0)
     lora = Lora(4, functools.partial(adapters.save, model))
+    with pytest.raises(UserError, match="vLLM does not hold the weights of version 0"):
+        VLLMPolicy(locate("small"), trainer=model, max_gap=1e-4, server=address, lora=lora)
+    VLLMPolicy(locate("small"), trainer=load_model(locate("small"))[0], max_gap=1e-4, server=address).close()
     policy = VLLMPolicy(locate("small"), trainer=model, max_gap=1e-4, server=address, lora=lora, sleep=True)
 
     def served():
