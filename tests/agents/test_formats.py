@@ -129,10 +129,10 @@ def test_what_is_too_long_is_refused_not_cut(name):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("piece", [*TAGS, "<action></action>", *WORDS, "<python></python>", "<tool>{}</tool>"])
 def test_repeated_tags_take_linear_time(name, piece):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with contextlib.suppress(ParseError):
         format_named(name).parse(piece * 20_000)
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 def test_thinking_is_what_stands_before_its_last_closing_tag():

@@ -52,7 +52,6 @@ def test_a_sound_environment_passes(guess: str) -> None:
     report = ar.check(guess)
     assert report.ok, report
     assert {c.status for c in report.checks} == {"pass"}
-    assert report.seconds < 10
 
 
 def test_check_takes_a_class_or_an_instance() -> None:
