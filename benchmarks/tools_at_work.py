@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from beginnings import agentrl, sets, start
 
 from agentrl import store
 from agentrl.evaluation.statistics import bootstrap, wilson
@@ -27,17 +27,15 @@ from agentrl.types import Trajectory
 
 EAGER = Path(__file__).with_name("eager.py")
 WORLDS: dict[str, dict[str, Any]] = {
-    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": 11200, "stages": 1, "batch": 16},
+    "calc": {"demos": f"{EAGER}:EagerCalc-v0", "env": "agentrl/Calc-v0", "episodes": [11200], "batch": 16},
     "search": {
         "demos": f"{EAGER}:EagerHops-v0",
         "env": f"{EAGER}:FewHops-v0",
-        "episodes": 10800,
-        "stages": 2,
+        "episodes": [10800, 10800, 10800],
         "batch": 8,
     },
 }
 CLONING = ["epochs=1", "bf16=true", "batcher=trie"]
-AS_FROM_SCRATCH = ["lr=2e-3", "muon=0.02", "observation_weight=0.3"]
 COMMON = [
     "rollout.deterministic=true", "rollout.tasks=8", "rollout.group=8", "limits.turn_tokens=48", "credit=[grpo]",
     "loss.aggregate=token", "loss.max_logprob_gap=0.001", "optim.lr=5e-4", "optim.warmup=4", "optim.anneal=true",
@@ -58,7 +56,8 @@ def main() -> None:
     args = parser.parse_args()
     world, out = WORLDS[args.world], args.out / args.world
     out.mkdir(parents=True, exist_ok=True)
-    begin(world, out, args.seed)
+    settings = [*CLONING, f"batch={world['batch']}"]
+    start(out, [world["demos"]], world["episodes"], ["--agent", "format=tags"], settings, args.seed)
     for arm in args.only.split(",") if args.only else ["start", *ARMS]:
         if arm in ARMS:
             train(world, out, arm, iterations_of(arm, out, args.iterations), args.seed)
@@ -69,32 +68,6 @@ def main() -> None:
         (args.out / f"{args.world}.json").write_text(json.dumps(result, indent=1) + "\n")
     show(found, pairs)
     draw(found, args.out / f"{args.world}.png")
-
-
-def agentrl(*words: object) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "agentrl", *map(str, words)]
-    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-
-def begin(world: dict[str, Any], out: Path, seed: int) -> None:
-    """The policy that all arms begin with, cloned in one stage or several, each from demonstrations of its own."""
-    before = None
-    for stage in range(world["stages"]):
-        demos, start = out / f"demos-{stage}", out / f"start-{stage}"
-        if not demos.exists():
-            agentrl("collect", world["demos"], "-n", world["episodes"], "-o", demos, "--seed", seed + 1000 * stage)
-        if not start.exists():
-            own = ["--policy", before] if before else ["--from-scratch", "1m", "--agent", "format=tags"]
-            changes = [*CLONING, *(AS_FROM_SCRATCH if before else []), f"batch={world['batch']}"]
-            agentrl("sft", demos, *own, *sets(changes), "-o", start, "--seed", seed + stage)
-        before = start
-    if not (out / "start").exists():
-        (out / "start").symlink_to(start.name)
-
-
-def sets(changes: list[str]) -> list[str]:
-    return [word for change in changes for word in ("--set", change)]
 
 
 def train(world: dict[str, Any], out: Path, arm: str, iterations: int, seed: int) -> None:

@@ -13,39 +13,40 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import sweep
 import yaml
+from beginnings import start
 
 PAGES = ("click-test-2", "click-button", "click-tab", "click-dialog-2", "focus-text-2", "click-option")
 FEW = Path(__file__).with_name("few_tools.py")
 GRPO, GIGPO = "{grpo: {std: false}}", "{gigpo-step: {weight: 1.0, gamma: 0.95, std: false}}"
 BOTH = [["grpo", f"credit=[{GRPO}]"], ["gigpo", f"credit=[{GRPO}, {GIGPO}]"]]
+CLONING = ["muon=0.01", "noise_from=0.85", "bf16=true"]
 COMMON = [
     "rewards=[{invalid-penalty: {coef: 0.1}}]", "loss.aggregate=sequence", "loss.max_logprob_gap=0.01",
     "optim.warmup=3", "optim.minibatches=2", "optim.anneal=true",
 ]  # fmt: skip
 WORLDS: dict[str, dict[str, Any]] = {
     "shop": {
-        "envs": ["agentrl/Shop-v0"], "episodes": 4000, "noise": "0.1-0.4", "agent": ["format=text"], "window": 2048,
-        "sft": ["epochs=1", "batch=8", "batcher=trie", "noise_weight=2"], "unseen": 100, "arms": BOTH,
+        "envs": ["agentrl/Shop-v0"], "episodes": [4000, 6000], "noise": "0.1-0.4",
+        "agent": ["format=text"], "window": 2048, "sft": ["epochs=1", "batch=8", "noise_weight=2"],
+        "unseen": 100, "arms": BOTH,
         "train": ["rollout.tasks=8", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "optim.positions=4096"],
     },
     "miniwob": {
-        "envs": [f"{FEW}:Few-{page}-v0" for page in PAGES], "episodes": 100, "noise": "0.2-0.5",
+        "envs": [f"{FEW}:Few-{page}-v0" for page in PAGES], "episodes": [100], "noise": "0.2-0.5",
         "agent": ["format=tags"], "window": 1024, "sft": ["epochs=4", "batch=8", "noise_weight=2"], "unseen": 20,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=6", "rollout.group=8", "iterations=40", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "rollout.concurrency=4"],
     },
     "desktop": {
-        "envs": [f"{FEW}:Few-desktop-v0"], "episodes": 60, "noise": "0.2-0.5",
+        "envs": [f"{FEW}:Few-desktop-v0"], "episodes": [60], "noise": "0.2-0.5",
         "agent": ["format=tags"], "window": 2048, "sft": ["epochs=6", "batch=4", "noise_weight=2"], "unseen": 12,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=2", "rollout.group=8", "iterations=10", "optim.lr=5e-4", "limits.turn_tokens=32",
@@ -63,7 +64,9 @@ def main() -> None:
     args = parser.parse_args()
     world, out = WORLDS[args.world], args.out / args.world
     out.mkdir(parents=True, exist_ok=True)
-    begin(world, out)
+    agent = [word for setting in world["agent"] for word in ("--agent", setting)]
+    model = ["--window", world["window"], *agent]
+    start(out, [*world["envs"], "--noise", world["noise"]], world["episodes"], model, [*CLONING, *world["sft"]])
     recipe, seeds, arms = recipe_of(world, out), range(args.seeds), [arm[0] for arm in world["arms"]]
     grid = [
         (arm[0], seed, [*COMMON, *world["train"], *args.set, *arm[1:]])
@@ -76,35 +79,15 @@ def main() -> None:
     sweep.show(found)
 
 
-def begin(world: dict[str, Any], out: Path) -> None:
-    """The policy that all arms begin with."""
-    if not (out / "demos").exists():
-        kwargs = [word for key, value in world.get("kwargs", {}).items() for word in ("--set", f"{key}={value}")]
-        agentrl("collect", *world["envs"], *kwargs, "--noise", world["noise"], "-n", world["episodes"],
-                "-o", out / "demos")  # fmt: skip
-    if not (out / "start").exists():
-        sets = [*world["sft"], "muon=0.01", "noise_from=0.85", "bf16=true"]
-        agent = [word for setting in world["agent"] for word in ("--agent", setting)]
-        agentrl("sft", out / "demos", "--from-scratch", "1m", "--window", world["window"], *agent,
-                *(word for change in sets for word in ("--set", change)), "-o", out / "start")  # fmt: skip
-
-
 def recipe_of(world: dict[str, Any], out: Path) -> Path:
     """The environments with equal weights, the start, and a suite of unseen tasks of each."""
-    kwargs, several = world.get("kwargs", {}), len(world["envs"]) > 1
-    parts = [{"env": env, "kwargs": kwargs, "first": world["unseen"]} for env in world["envs"]]
+    several = len(world["envs"]) > 1
+    parts = [{"env": env, "first": world["unseen"]} for env in world["envs"]]
     (out / "unseen.yaml").write_text(yaml.safe_dump({"parts": parts, "turn_tokens": 32}))
     envs = {env: 1 for env in world["envs"]} if several else world["envs"][0]
     recipe = {"env": envs, "policy": {"path": str(out / "start")}, "suite": str(out / "unseen.yaml")}
-    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe if several else recipe | {"kwargs": kwargs}))
+    (out / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     return out / "recipe.yaml"
-
-
-def agentrl(*words: object) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "agentrl", *map(str, words)]
-    print(*command[2:], flush=True)
-    subprocess.run(command, check=True, env=environment, stdin=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
