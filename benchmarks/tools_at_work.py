@@ -31,7 +31,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "search": {
         "demos": f"{EAGER}:EagerHops-v0",
         "env": f"{EAGER}:FewHops-v0",
-        "episodes": [10800, 10800, 10800],
+        "episodes": [10800] * 5,
         "batch": 8,
     },
 }
