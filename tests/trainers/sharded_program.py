@@ -121,6 +121,7 @@ def main(jobs: Path, out: Path) -> None:
             sharded.let_go()
     if not sharded.rank():
         torch.save(found, out)
+    torch.distributed.barrier()  # who leaves while another is still at work can make torch abort
     torch.distributed.destroy_process_group()
 
 

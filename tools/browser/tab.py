@@ -16,6 +16,7 @@ from agentrl.tools.browser.view import View, view_of
 T = TypeVar("T")
 
 STILL, MOST = 25, 1_500  # milliseconds without change that count as still; the most that is waited for it
+LOOKS = 3  # while requests come and go
 _SOURCE = (resources.files("agentrl") / "tools" / "browser" / "view.js").read_text("utf-8")
 _WORLD = "agentrl"
 _WAITED_FOR = frozenset({"Document", "Script", "Stylesheet", "XHR", "Fetch"})
@@ -39,6 +40,7 @@ class Tab:
         self._world: int | None = None
         self._frame: str | None = None
         self._pending: set[str] = set()
+        self._asked = 0  # requests so far
         self._note = note
         page.on("crash", lambda _: self.die("the page crashed"))
         page.on("dialog", self._answer)
@@ -87,12 +89,16 @@ class Tab:
     async def look(self, how: dict[str, Any]) -> tuple[View, bool]:
         """The view once nothing loads and nothing changes; False where that takes too long."""
         loop = asyncio.get_running_loop()
-        end, again = loop.time() + self.seconds / 2, False
+        end, looks = loop.time() + self.seconds / 2, 0
         while loop.time() < end:
-            seen = await self.call("look", STILL, MOST, how, again)
-            if not self._pending and not self.opening:
+            early, before = bool(self._pending), self._asked
+            seen = await self.call("look", STILL, MOST, how, looks > 0)
+            looks += 1
+            # What came while it looked may show only now; who asks again and again is not waited for.
+            fresh = (not early and self._asked == before) or looks == LOOKS
+            if fresh and not self._pending and not self.opening:
                 return view_of(seen), seen["calm"]
-            again = True
+            looks = min(looks, LOOKS - 1)
         await self.call("stop")
         self._pending.clear()
         self.opening = 0
@@ -214,6 +220,7 @@ class Tab:
     def _requested(self, event: dict[str, Any]) -> None:
         if event.get("type") in _WAITED_FOR:
             self._pending.add(event["requestId"])
+            self._asked += 1
 
     def _over(self, event: dict[str, Any]) -> None:
         self._pending.discard(event["requestId"])

@@ -206,8 +206,17 @@ globalThis.agentrl ??= (() => {
     });
   }
 
+  function pictures(most) {  // resolves when all have come, or failed to, or after `most` ms: a text stands for those
+    const coming = [...document.images].filter(image => !image.complete && image.loading !== "lazy");
+    const each = coming.map(image => new Promise(come => {
+      for (const end of ["load", "error"]) image.addEventListener(end, come, {once: true});
+    }));
+    return Promise.race([Promise.all(each), new Promise(late => setTimeout(late, most))]);
+  }
+
   async function look(still, most, how, again) {  // the view, once it is quiet; `again`: the look before was too early
     if (again) renumber(given);
+    await pictures(most / 3);
     const calm = await quiet(still, most);
     given = elements.size;
     return {...view(how), calm};
