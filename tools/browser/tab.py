@@ -95,10 +95,9 @@ class Tab:
             seen = await self.call("look", STILL, MOST, how, looks > 0)
             looks += 1
             # What came while it looked may show only now; who asks again and again is not waited for.
-            fresh = (not early and self._asked == before) or looks == LOOKS
+            fresh = (not early and self._asked == before) or looks >= LOOKS
             if fresh and not self._pending and not self.opening:
                 return view_of(seen), seen["calm"]
-            looks = min(looks, LOOKS - 1)
         await self.call("stop")
         self._pending.clear()
         self.opening = 0
