@@ -39,7 +39,10 @@ class Tab:
         self._session: CDPSession | None = None
         self._world: int | None = None
         self._frame: str | None = None
+        self._arrived = False  # at a page that nobody has touched yet
         self._pending: set[str] = set()
+        self._loaded = asyncio.Event()  # nothing is pending
+        self._loaded.set()
         self._asked = 0  # requests so far
         self._note = note
         page.on("crash", lambda _: self.die("the page crashed"))
@@ -71,6 +74,7 @@ class Tab:
         except TimeoutError:
             await self._alive(self._send("Page.stopLoading"))
             return "it takes too long"
+        self._arrived = True
         return str(answer.get("errorText", "")).removeprefix("net::") or None
 
     async def back(self) -> bool:
@@ -88,18 +92,18 @@ class Tab:
 
     async def look(self, how: dict[str, Any]) -> tuple[View, bool]:
         """The view once nothing loads and nothing changes; False where that takes too long."""
-        loop = asyncio.get_running_loop()
-        end, looks = loop.time() + self.seconds / 2, 0
-        while loop.time() < end:
-            early, before = bool(self._pending), self._asked
-            seen = await self.call("look", STILL, MOST, how, looks > 0)
+        end, looks = asyncio.get_running_loop().time() + self.seconds / 2, 0
+        arrived, self._arrived = self._arrived, False
+        while await self._loads_until(end):
+            before = self._asked
+            seen = await self.call("look", STILL, MOST, how, looks > 0, arrived)
             looks += 1
             # What came while it looked may show only now; who asks again and again is not waited for.
-            fresh = (not early and self._asked == before) or looks >= LOOKS
-            if fresh and not self._pending and not self.opening:
+            if (self._asked == before or looks >= LOOKS) and self._loaded.is_set() and not self.opening:
                 return view_of(seen), seen["calm"]
         await self.call("stop")
         self._pending.clear()
+        self._loaded.set()
         self.opening = 0
         return await self.view(how), False
 
@@ -166,6 +170,15 @@ class Tab:
             raise PlaywrightError(str(answer["exceptionDetails"].get("exception", {}).get("description", "it raised")))
         return answer["result"].get("value")
 
+    async def _loads_until(self, end: float) -> bool:
+        """Wait until nothing loads; False where that takes longer than to ``end``, in the loop's time."""
+        try:
+            async with asyncio.timeout_at(end):
+                await self._alive(self._loaded.wait())
+        except TimeoutError:
+            return False
+        return True
+
     async def _main(self) -> str:
         """The frame of the page itself."""
         if self._frame is None:
@@ -219,7 +232,10 @@ class Tab:
     def _requested(self, event: dict[str, Any]) -> None:
         if event.get("type") in _WAITED_FOR:
             self._pending.add(event["requestId"])
+            self._loaded.clear()
             self._asked += 1
 
     def _over(self, event: dict[str, Any]) -> None:
         self._pending.discard(event["requestId"])
+        if not self._pending:
+            self._loaded.set()

@@ -214,10 +214,17 @@ globalThis.agentrl ??= (() => {
     return Promise.race([Promise.all(each), new Promise(late => setTimeout(late, most))]);
   }
 
-  async function look(still, most, how, again) {  // the view, once it is quiet; `again`: the look before was too early
+  function inert() {  // a page on which nothing happens by itself
+    return document.readyState === "complete" && !document.getAnimations().length &&
+      !document.querySelector("script, iframe, frame, object, embed, svg, meta[http-equiv=refresh i]") &&
+      !document.evaluate("//@*[starts-with(name(), 'on')]", document, null, XPathResult.BOOLEAN_TYPE).booleanValue;
+  }
+
+  // The view, once it is quiet; `again`: the look before was too early; `arrived`: nobody has done anything on the page.
+  async function look(still, most, how, again, arrived) {
     if (again) renumber(given);
     await pictures(most / 3);
-    const calm = await quiet(still, most);
+    const calm = (arrived && inert()) || await quiet(still, most);
     given = elements.size;
     return {...view(how), calm};
   }
