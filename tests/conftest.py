@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,14 @@ import pytest
 from agentrl.envs import plugins, registry
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is first imported, here and in what tests start
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without vLLM a test of it is skipped, or fails where AGENTRL_REQUIRE names vllm."""
+    required = "vllm" in os.environ.get("AGENTRL_REQUIRE", "").split(",")
+    if item.get_closest_marker("vllm") and not required and find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed")
 
 
 @pytest.fixture(autouse=True)

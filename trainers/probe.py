@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from torch import nn
 
 from agentrl.errors import UserError
-from agentrl.policies.vision import Vision
+from agentrl.policies.vision import Vision, noise
 from agentrl.trainers.attention import attend_by
 from agentrl.trainers.batching import BATCHERS, Sample
 
@@ -87,7 +85,7 @@ def _samples(vocabulary: int, eyes: Vision | None) -> list[Sample]:
         weight = (np.arange(length) % 4 > 0) * rng.uniform(-1, 1, length)
         made.append(Sample.plain(ids, weight, np.zeros(length), len(made)))
     if eyes is not None:
-        urls = [_picture(rng, *size) for size in SIZES]
+        urls = [noise(rng, *size) for size in SIZES]
         for sample, shown in zip(list(made), SHOWN, strict=True):
             images = tuple(urls[i] for i in shown)
             more = [i for url in images for i in (0, *[eyes.token_id] * eyes.picture(url).tokens)]
@@ -95,11 +93,3 @@ def _samples(vocabulary: int, eyes: Vision | None) -> list[Sample]:
             turn = np.zeros(len(weight))
             made.append(Sample.plain(np.insert(sample.ids, 5, more), weight, turn, len(made), images=images))
     return made
-
-
-def _picture(rng: np.random.Generator, width: int, height: int) -> str:
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.frombytes("RGB", (width, height), rng.bytes(3 * width * height)).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

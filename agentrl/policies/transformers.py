@@ -22,7 +22,7 @@ from agentrl.policies.padding import FORWARD, batches
 from agentrl.policies.prefixes import generations
 from agentrl.policies.row import Row
 from agentrl.policies.sampling import sample
-from agentrl.policies.vision import Picture, Vision, keyed, looked, patches, places, within
+from agentrl.policies.vision import Picture, Vision, keyed, looked, patches, pictured, places
 
 BLOCK = 32  # key lengths are rounded up to this, so that memory is reused
 MAX_WAIT = 16  # decode steps after which waiting requests are let in however few they are
@@ -87,11 +87,7 @@ class TransformersPolicy:
         """What a prompt shows, and the positions of its tokens then where they do not just count."""
         if not request.images:
             return (), None
-        if self._eyes is None:
-            raise ValueError("this policy takes no images")
-        pictures = [self._eyes.picture(url) for url in request.images]
-        if len(within(request.prompt_ids, pictures)) < len(pictures):
-            raise ValueError(f"{len(pictures)} images, and not as many in the prompt")
+        pictures = pictured(self._eyes, request.prompt_ids, request.images)
         return pictures, places(self.model, request.prompt_ids, pictures)
 
     def update(self, state: dict[str, torch.Tensor], version: int) -> None:

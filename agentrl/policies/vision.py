@@ -74,14 +74,14 @@ class Vision:
         return Picture(url, key, self._tokens[key], self)
 
     def look(self, url: str) -> dict[str, torch.Tensor]:
-        if url in self._patches:
-            self._patches.move_to_end(url)
-        else:
+        seen = self._patches.pop(url, None)  # each step whole, because an engine's thread looks as well
+        if seen is None:
             found = self.processor(_decoded(url), return_tensors="pt")
-            self._patches[url] = {name: found[name] for name in ("pixel_values", "image_grid_thw") if name in found}
-            if len(self._patches) > REMEMBERED:
-                self._patches.popitem(last=False)
-        return self._patches[url]
+            seen = {name: found[name] for name in ("pixel_values", "image_grid_thw") if name in found}
+        self._patches[url] = seen
+        if len(self._patches) > REMEMBERED:
+            self._patches.popitem(last=False)
+        return seen
 
     def text(self, content: Content) -> str:
         """What a message says, with one placeholder a picture. A placeholder that is written out is broken in two."""
@@ -148,6 +148,16 @@ def within(ids: npt.NDArray[Any], pictures: Sequence[Picture]) -> list[Picture]:
     return list(pictures[:n])
 
 
+def pictured(eyes: Vision | None, ids: npt.NDArray[Any], urls: Sequence[str]) -> list[Picture]:
+    """The pictures of a prompt. Raises ValueError where a policy has no eyes, or ids and pictures are not as many."""
+    if eyes is None and urls:
+        raise ValueError("this policy takes no images")
+    pictures = [eyes.picture(url) for url in urls] if eyes is not None else []
+    if len(within(ids, pictures)) < len(pictures):
+        raise ValueError(f"{len(pictures)} images, and not as many in the prompt")
+    return pictures
+
+
 def places(model: Any, ids: npt.NDArray[Any], pictures: Sequence[Picture]) -> npt.NDArray[np.int64] | None:
     """Positions [3, L] of ids [L] and of padding to their right: time, height, width; None where they just count."""
     if not hasattr(model.base_model, "get_rope_index"):
@@ -196,6 +206,15 @@ def looked(
             positions[:, path] = counted
     given = {} if positions is None else {"position_ids": torch.from_numpy(positions).view(3, *ids.shape)}
     return given | patches([shown[first] for first in sorted(shown)])
+
+
+def noise(rng: np.random.Generator, width: int, height: int) -> str:
+    """A picture to try a model with, as a data URL."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.frombytes("RGB", (width, height), rng.bytes(3 * width * height)).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def load_seeing(where: Path | str, tokenizer: Any, config: Any) -> SeeingTokenizer:

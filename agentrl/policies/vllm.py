@@ -1,6 +1,6 @@
 """A policy whose tokens vLLM makes, in a process of its own.
 
-This file and those that begin with its name (engine, weights, server) alone know vLLM's interfaces.
+This file and those that begin with its name (engine, images, weights, server) alone know vLLM's interfaces.
 
 The engine's event loop runs in a thread, because callers come and go with loops of their own. Requests are token ids
 with a seed each; replies are token ids with the logprobs that were sampled by. Requests are batched as they arrive, so
@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,10 +31,15 @@ from agentrl.policies.vllm_engine import Worker, check_version, launch
 from agentrl.policies.vllm_server import Server
 from agentrl.policies.vllm_weights import Adapter, EngineClient, Lora, Sender
 
+if TYPE_CHECKING:
+    from agentrl.policies.vision import Vision
+
 __all__ = ["VLLMPolicy", "Worker", "check_version"]
 
 RESTARTS = 3  # engines lost in a row, with no reply in between, after which requests fail
 PROBE, PROBE_TOKENS = "You are here. What now?", 32  # what engine and trainer are compared on
+SEEING = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # whose pixels are handed over (:mod:`agentrl.policies.vllm_images`)
+UNSAID = -100.0  # added to a logit; vLLM takes nothing lower
 
 
 class VLLMPolicy:
@@ -69,9 +74,21 @@ class VLLMPolicy:
         self.name, self._version = name, 0
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
-            config = AutoConfig.from_pretrained(source).get_text_config()
+            whole = AutoConfig.from_pretrained(source)
+            config = whole.get_text_config()
         except Exception as error:  # transformers raises whatever its readers raise
             raise UserError(f"policy {source} cannot be loaded: {_line(error)}") from error
+        self._eyes: Vision | None = None
+        self._unsaid: dict[int, float] = {}  # placeholders stand for what was shown
+        if whole.model_type in SEEING:  # others are told by a word that there was an image
+            from agentrl.policies.vision import load_seeing
+
+            if lora is not None:
+                raise UserError(f"{source} takes images, and vLLM would not see by its adapters: use transformers")
+            self.tokenizer = load_seeing(source, self.tokenizer, whole)
+            self._eyes = self.tokenizer.vision
+            ids = (getattr(whole, f"{kind}_token_id", None) for kind in ("image", "video"))
+            self._unsaid = {i: UNSAID for i in ids if i is not None}
         with contextlib.suppress(OSError):  # a folder need not have one
             config.eos_token_id = GenerationConfig.from_pretrained(source).eos_token_id or config.eos_token_id
         ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
@@ -179,7 +196,7 @@ class VLLMPolicy:
         """A new engine. It has the newest weights from its first token on."""
         self._resting, self._sender = False, None
         if self._server is not None:
-            self._engine = await Server.open(self._server)
+            self._engine = await Server.open(self._server, sees=self._eyes is not None)
             self.window = min(self.window, self._engine.window)
         else:
             self._engine = launch(
@@ -188,6 +205,7 @@ class VLLMPolicy:
                 config=self._config,
                 window=self.window,
                 slots=self._slots,
+                sees=self._eyes is not None,
                 sleep=self._sleep,
                 ipc=self._transfer == "ipc",
                 **(self._lora.options if self._lora is not None else {}),
@@ -331,6 +349,7 @@ class VLLMPolicy:
             "stop": list(request.stop) or None,
             "stop_token_ids": self._ends,
             "skip_special_tokens": False,
+            "logit_bias": self._unsaid or None,
         }
         if self._server is None:
             from vllm import SamplingParams
@@ -338,8 +357,15 @@ class VLLMPolicy:
 
             last = RequestOutputKind.FINAL_ONLY
             params = SamplingParams(**params, detokenize=bool(request.stop), output_kind=last)
-        prompt = {"type": "token", "prompt_token_ids": request.prompt_ids.tolist()}
+        ids = request.prompt_ids.tolist()
+        prompt: dict[str, Any] = {"type": "token", "prompt_token_ids": ids}
+        if request.images:
+            from agentrl.policies.vllm_images import for_engine, for_server
+
+            prompt = (for_engine if self._server is None else for_server)(request, self._eyes)
         outputs = [output async for output in engine.generate(prompt, params, str(next(self._number)), **more)]
+        if outputs[-1].prompt_token_ids != ids:  # what would be trained on is not what was seen
+            raise RuntimeError("vLLM makes other prompt ids of these images than the policy's image processor")
         return outputs[-1]
 
     def _completion(self, request: Request, output: Any, adapter: Adapter | None, seconds: float) -> Completion:
@@ -387,12 +413,21 @@ class VLLMPolicy:
         """Let the engine continue a prompt, and the trainer judge what it says."""
         import torch
 
-        prompt = np.asarray(self.tokenizer(PROBE, add_special_tokens=False)["input_ids"], np.int32)
-        said = self._call(self._generate(Request(prompt, PROBE_TOKENS, seed=version, temperature=0.0)))
-        ids = np.concatenate([prompt, said.ids]).tolist()
+        from agentrl.policies.vision import looked, noise
+
+        images = () if self._eyes is None else (noise(np.random.default_rng(0), 32, 32),)
+        text = PROBE if self._eyes is None else self._eyes.markup + PROBE
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        prompt = np.asarray(ids if self._eyes is None else self._eyes.expanded(ids, images), np.int32)
+        said = self._call(self._generate(Request(prompt, PROBE_TOKENS, seed=version, temperature=0.0, images=images)))
+        row = torch.tensor([np.concatenate([prompt, said.ids]).tolist()])
+        given = looked(self._trainer, row, [images]) if images else {}
         with torch.inference_mode():
-            row = torch.tensor([ids], device=next(self._trainer.parameters()).device)
-            logits = torch.func.functional_call(self._trainer, state, (row,)).logits[0, len(prompt) - 1 : -1].float()
+            device = next(self._trainer.parameters()).device
+            row, given = row.to(device), {name: value.to(device) for name, value in given.items()}
+            whole = torch.func.functional_call(self._trainer, state, (row,), given).logits
+            logits = whole[0, len(prompt) - 1 : -1].float()
+            logits[:, [*self._unsaid]] = torch.finfo(logits.dtype).min
             wanted = torch.log_softmax(logits, -1).gather(-1, row[0, len(prompt) :, None])[:, 0].cpu().numpy()
         gap = float(np.abs(said.logprobs - wanted).mean())
         if not gap <= self._max_gap:

@@ -29,13 +29,14 @@ def launch(
     config: Any,
     window: int,
     slots: int,
+    sees: bool = False,
     sleep: bool = False,
     ipc: bool = False,
     **more: Any,
 ) -> Any:
     """An engine in the running event loop that serves ``model``, ``slots`` requests of ``window`` tokens at once.
 
-    ``config``: of the text model. ``sleep``: it can give a GPU's memory back. ``ipc``:
+    ``config``: of the text model. ``sees``: prompts show images. ``sleep``: it can give a GPU's memory back. ``ipc``:
     weights are read from a trainer's memory on the same GPU. ``more``: further options of vLLM's.
     """
     for key, value in _ENVIRONMENT.items():
@@ -45,6 +46,11 @@ def launch(
     from vllm.v1.engine.async_llm import AsyncLLM
 
     options = _gpu(sleep, ipc) if torch.cuda.is_available() else _cpu(config, window, slots)
+    if sees:
+        # Pixels come with each prompt (see :mod:`agentrl.policies.vllm_images`), as the model takes them: they are
+        # not normalised once more, and vLLM need not keep them or try how many fit.
+        options |= {"mm_device_do_normalize": False, "mm_processor_cache_gb": 0, "skip_mm_profiling": True}
+        options |= {"limit_mm_per_prompt": {"video": 0}}
     with _without_main():
         return AsyncLLM.from_engine_args(
             AsyncEngineArgs(

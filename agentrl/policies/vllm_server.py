@@ -26,6 +26,8 @@ LAUNCH_LORA = (
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve ... --logprobs-mode processed_logprobs "
     "--enable-lora --max-loras 2 --max-lora-rank RANK"
 )
+LAUNCH_IMAGES = LAUNCH + " --enable-scale-out"
+TOKENS = "/inference/v1/generate"  # where prompts with images go: completions take none
 
 
 class Server:
@@ -44,8 +46,8 @@ class Server:
         self._drained.set()
 
     @classmethod
-    async def open(cls, address: str) -> Server:
-        """Raises UserError where no vLLM server answers."""
+    async def open(cls, address: str, sees: bool = False) -> Server:
+        """Raises UserError where no vLLM server answers, or where it takes no images and is to."""
         try:
             import httpx
         except ImportError:
@@ -57,12 +59,17 @@ class Server:
         client = httpx.AsyncClient(transport=transport, base_url=base, timeout=None, limits=limits)
         try:
             served = (await client.get("/v1/models")).raise_for_status().json()["data"][0]
-            return cls(client, str(served["id"]), int(served["max_model_len"]))
+            server = cls(client, str(served["id"]), int(served["max_model_len"]))
+            blind = sees and (await client.get(TOKENS)).status_code == 404  # another method is 405
         except (httpx.HTTPError, LookupError, ValueError, TypeError) as error:
             await client.aclose()
             raise UserError(
                 f"no vLLM server answers at {address} ({type(error).__name__}); start one: {LAUNCH}"
             ) from None
+        if blind:
+            await client.aclose()
+            raise UserError(f"the vLLM server at {address} takes no images; start it so: {LAUNCH_IMAGES}")
+        return server
 
     async def generate(
         self, prompt: dict[str, Any], params: dict[str, Any], id: str, lora_request: Any = None
@@ -74,14 +81,18 @@ class Server:
         self._drained.clear()
         try:
             model = self.model if lora_request is None else lora_request.lora_name
-            body = {"model": model, "prompt": prompt["prompt_token_ids"], "request_id": id, **params}
-            answer = await self._post("/v1/completions", {**body, "return_token_ids": True})
+            body = {"model": model, "request_id": id, "return_token_ids": True}
+            if "content_parts" in prompt:
+                answer = await self._post(TOKENS, {**body, **prompt, "sampling_params": params})
+            else:
+                answer = await self._post("/v1/completions", {**body, "prompt": prompt["prompt_token_ids"], **params})
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._drained.set()
         choice = answer["choices"][0]
-        ids, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+        ids, told = choice["token_ids"], choice["logprobs"]
+        logprobs = told["token_logprobs"] if "token_logprobs" in told else [one["logprob"] for one in told["content"]]
         if NOTHING in logprobs:
             raise RuntimeError("the vLLM server has no logprob of a token that it sampled")
         details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
@@ -91,7 +102,9 @@ class Server:
             finish_reason=choice["finish_reason"],
             weight_versions=[SimpleNamespace(start=0, version=version)],
         )
-        yield SimpleNamespace(outputs=[reply], num_cached_tokens=details.get("cached_tokens") or 0)
+        seen = answer["prompt_token_ids"] if "prompt_token_ids" in answer else choice["prompt_token_ids"]
+        cached = details.get("cached_tokens") or 0
+        yield SimpleNamespace(outputs=[reply], prompt_token_ids=seen, num_cached_tokens=cached)
 
     async def pause_generation(self, *, mode: str, clear_cache: bool) -> None:
         """Whatever the mode: what is under way ends first."""
@@ -127,6 +140,7 @@ class Server:
 
     async def reset_prefix_cache(self) -> None:
         await self._post("/reset_prefix_cache", {})
+        await self._post("/reset_encoder_cache", {})  # what images became
 
     async def update_weight_version(self, version: str) -> None:
         self.version = int(version)

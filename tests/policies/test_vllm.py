@@ -112,8 +112,6 @@ def ask(policy, requests):
 
 @pytest.fixture(scope="module")
 def pair():
-    if "vllm" not in os.environ.get("AGENTRL_REQUIRE", ""):
-        pytest.importorskip("vllm")
     pair = Pair()
     yield pair
     pair.vllm.close()

@@ -88,7 +88,6 @@ def ask(policy, requests):
 @pytest.fixture(scope="module")
 def adapted():
     if "vllm" not in os.environ.get("AGENTRL_REQUIRE", ""):
-        pytest.importorskip("vllm")
         pytest.importorskip("peft")
     adapted = Adapted()
     yield adapted
@@ -178,7 +177,6 @@ def test_an_engine_that_was_killed_comes_back_with_the_newest_adapter(adapted):
 @pytest.mark.timeout(900)
 def test_a_run_with_adapters_goes_on_where_it_was(tmp_path: Path):
     if "vllm" not in os.environ.get("AGENTRL_REQUIRE", ""):
-        pytest.importorskip("vllm")
         pytest.importorskip("peft")
     changes = ["policy.engine=vllm", "lora={rank: 4, alpha: 8}", "optim.lr=0.01", "optim.anneal=false"]
     changes += ["rollout.tasks=2", "iterations=2", "checkpoint_every=1", "evaluate=false", "limits.turns=8"]

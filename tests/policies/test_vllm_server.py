@@ -4,19 +4,12 @@ The tests marked ``vllm`` need an installation of their own: ``make test-vllm``.
 """
 
 import asyncio
-import contextlib
 import functools
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from vllm_serving import serving
 
 from agentrl.errors import UserError
 from agentrl.policies.base import Request
@@ -25,7 +18,6 @@ from agentrl.policies.transformers import TransformersPolicy
 
 SAID = ["go to desk 1", "take apple 2", "nothing happens", "What now?"]
 TALK = "<|system|>You are in a room.<|end|><|user|>{}<|end|><|assistant|>"
-CEILING = 900  # seconds a server may take to start; one that ends is noticed at once
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path):
@@ -43,47 +35,8 @@ def test_an_address_is_one(engine):
 
 @pytest.fixture(scope="module")
 def address():
-    folder = tempfile.mkdtemp(prefix="agentrl-")  # short: the path of a socket may have some hundred letters
-    socket = f"{folder}/vllm"
-    # not the command "vllm serve", which looks for a package of that name: the builds for CPUs have another
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--uds", socket]
-    options = {
-        "model": locate("small"),
-        "dtype": "float32",
-        "logprobs-mode": "processed_logprobs",
-        "max-num-batched-tokens": 8192,
-    }
-    options |= {"worker-extension-cls": "agentrl.policies.vllm.Worker", "block-size": 32}
-    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    command += ["--enforce-eager", "--no-enable-chunked-prefill"]
-    command += ["--enable-lora", "--max-loras", "2", "--max-lora-rank", "8"]
-    needs = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    needs |= {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1"}
-    environment = {**os.environ, **needs, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with open(f"{folder}/log", "wb") as log:
-        server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
-        )
-    try:
-        begin = time.monotonic()
-        while True:
-            try:
-                load_policy("small", engine=f"vllm@{socket}").close()
-                break
-            except UserError:
-                told = Path(f"{folder}/log").read_text(errors="replace")[-3000:]
-                assert server.poll() is None, told
-                assert time.monotonic() - begin < CEILING, told
-                time.sleep(0.5)
+    with serving(locate("small"), "--enable-lora", "--max-loras", "2", "--max-lora-rank", "8") as socket:
         yield socket
-    finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-        with contextlib.suppress(ProcessLookupError):  # and whatever it started
-            os.killpg(server.pid, signal.SIGKILL)
 
 
 def requests_of(tokenizer, **options):

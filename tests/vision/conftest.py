@@ -5,6 +5,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))  # vl.py
 sys.path.append(str(Path(__file__).parents[1] / "trainers"))  # tiny.py
+sys.path.append(str(Path(__file__).parents[1] / "policies"))  # vllm_serving.py
 sys.path.append(str(Path(__file__).parents[2] / "examples"))  # colours.py
 
 

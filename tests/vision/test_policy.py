@@ -46,12 +46,14 @@ def ask(policy: TransformersPolicy, *requests: Request) -> list[Completion]:
     return asyncio.run(all_of())
 
 
-def judged(model: Any, prompt: np.ndarray, completion: np.ndarray, images: tuple[str, ...]) -> np.ndarray:
+def judged(
+    model: Any, prompt: np.ndarray, completion: np.ndarray, images: tuple[str, ...], temperature: float = 1.0
+) -> np.ndarray:
     """Logprobs of a completion by one forward of transformers' own, nothing cached."""
     ids = torch.from_numpy(np.concatenate([prompt, completion]).astype(np.int64))[None]
     with torch.no_grad():
         hidden = model.base_model(input_ids=ids, use_cache=False, **looked(model, ids, [images]))[0]
-        logp = torch.log_softmax(head_logits(model, hidden[0]), -1)
+        logp = torch.log_softmax(head_logits(model, hidden[0]) / temperature, -1)
     at = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
     return logp[at, ids[0, 1:][at]].numpy()
 

@@ -36,8 +36,8 @@ SEEING: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
-def small(folder: Path, kind: str = "qwen2_vl", seed: int = 0, window: int = 256) -> Path:
-    """A policy folder of about 0.15M parameters; an image of 16 x 16 becomes four tokens."""
+def small(folder: Path, kind: str = "qwen2_vl", seed: int = 0, window: int = 256, head: int = 16) -> Path:
+    """A policy folder of about 0.15M parameters; an image of 16 x 16 becomes four tokens. ``head``: numbers a head."""
     words = "Say what colour the square has: red, green or blue.\ncolour? red green blue the end <action></action>"
     tokenizer = train_tokenizer([words] * 4, 384)
     tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in [*MARKS.values(), "<|video_pad|>"]])
@@ -47,11 +47,16 @@ def small(folder: Path, kind: str = "qwen2_vl", seed: int = 0, window: int = 256
         "hidden_size": 64,
         "intermediate_size": 96,
         "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
+        "num_attention_heads": 64 // head,
+        "num_key_value_heads": 32 // head,
+        "head_dim": head,
         "max_position_embeddings": window,
-        "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0},
+        "rope_parameters": {
+            "rope_type": "default",
+            "mrope_section": [head // 8, 3 * head // 16, 3 * head // 16],
+            "mrope_interleaved": kind == "qwen3_vl",  # transformers knows by the type, vLLM by this
+            "rope_theta": 10000.0,
+        },
         "tie_word_embeddings": True,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
