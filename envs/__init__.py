@@ -3,94 +3,37 @@
 from agentrl.envs.miniwob.tasks import LIMIT, TASKS
 from agentrl.envs.registry import register
 
-register(
-    "agentrl/Household-v0",
-    entry_point="agentrl.envs.household.env:Household",
-    splits="agentrl.envs.household.tasks:splits",
-    max_turns=50,
-)
-register(
-    "agentrl/KeyDoor-v0",
-    entry_point="agentrl.envs.keydoor.env:KeyDoor",
-    splits="agentrl.envs.keydoor.world:splits",
-    max_turns=20,
-)
-for _probe in ("Bandit", "Delay", "Memory", "Distractor", "Noise"):
+# name | class | function that gives its splits | turns | extra that brings its dependencies
+_BUNDLED = """
+Household          | household.env:Household    | household.tasks:splits | 50 |
+KeyDoor            | keydoor.env:KeyDoor        | keydoor.world:splits   | 20 |
+Probe-bandit       | probe:Bandit               | probe:splits           | 8  |
+Probe-delay        | probe:Delay                | probe:splits           | 8  |
+Probe-memory       | probe:Memory               | probe:splits           | 8  |
+Probe-distractor   | probe:Distractor           | probe:splits           | 8  |
+Probe-noise        | probe:Noise                | probe:splits           | 8  |
+CodeInterpreter    | code.env:CodeInterpreter   | code.env:splits        | 8  |
+Calc               | calc:Calc                  | calc:splits            | 6  |
+Search             | search.env:Search          | search.env:splits      | 24 |
+Shop               | shop.env:Shop              | shop.tasks:splits      | 15 |
+Office             | office.env:Office          | office.env:splits      | 20 |
+OfficeWithUser     | office.env:OfficeWithUser  | office.env:splits      | 20 |
+CodeRepair         | repair.env:CodeRepair      | repair.env:splits      | 16 |
+Reasoning          | code.reasoning:Reasoning   | code.reasoning:splits  | 8  | code
+ShopWeb            | shop.web:ShopWeb           | shop.tasks:splits      | 15 | web
+Site               | site.env:Site              | site.tasks:splits      | 15 | web
+Desktop            | desktop.env:Desktop        | desktop.tasks:splits   | 20 |
+"""
+
+for _row in _BUNDLED.strip().splitlines():
+    _name, _class, _splits, _turns, _extra = (cell.strip() for cell in _row.split("|"))
     register(
-        f"agentrl/Probe-{_probe.lower()}-v0",
-        entry_point=f"agentrl.envs.probe:{_probe}",
-        splits="agentrl.envs.probe:splits",
-        max_turns=8,
+        f"agentrl/{_name}-v0",
+        entry_point=f"agentrl.envs.{_class}",
+        splits=f"agentrl.envs.{_splits}",
+        max_turns=int(_turns),
+        extra=_extra or None,
     )
-register(
-    "agentrl/CodeInterpreter-v0",
-    entry_point="agentrl.envs.code.env:CodeInterpreter",
-    splits="agentrl.envs.code.env:splits",
-    max_turns=8,
-)
-register(
-    "agentrl/Calc-v0",
-    entry_point="agentrl.envs.calc:Calc",
-    splits="agentrl.envs.calc:splits",
-    max_turns=6,
-)
-register(
-    "agentrl/Search-v0",
-    entry_point="agentrl.envs.search.env:Search",
-    splits="agentrl.envs.search.env:splits",
-    max_turns=24,
-)
-register(
-    "agentrl/Shop-v0",
-    entry_point="agentrl.envs.shop.env:Shop",
-    splits="agentrl.envs.shop.tasks:splits",
-    max_turns=15,
-)
-register(
-    "agentrl/Office-v0",
-    entry_point="agentrl.envs.office.env:Office",
-    splits="agentrl.envs.office.env:splits",
-    max_turns=20,
-)
-register(
-    "agentrl/OfficeWithUser-v0",
-    entry_point="agentrl.envs.office.env:OfficeWithUser",
-    splits="agentrl.envs.office.env:splits",
-    max_turns=20,
-)
-register(
-    "agentrl/CodeRepair-v0",
-    entry_point="agentrl.envs.repair.env:CodeRepair",
-    splits="agentrl.envs.repair.env:splits",
-    max_turns=16,
-)
-register(
-    "agentrl/Reasoning-v0",
-    entry_point="agentrl.envs.code.reasoning:Reasoning",
-    splits="agentrl.envs.code.reasoning:splits",
-    max_turns=8,
-    extra="code",
-)
-register(
-    "agentrl/ShopWeb-v0",
-    entry_point="agentrl.envs.shop.web:ShopWeb",
-    splits="agentrl.envs.shop.tasks:splits",
-    max_turns=15,
-    extra="web",
-)
-register(
-    "agentrl/Site-v0",
-    entry_point="agentrl.envs.site.env:Site",
-    splits="agentrl.envs.site.tasks:splits",
-    max_turns=15,
-    extra="web",
-)
-register(
-    "agentrl/Desktop-v0",
-    entry_point="agentrl.envs.desktop.env:Desktop",
-    splits="agentrl.envs.desktop.tasks:splits",
-    max_turns=20,
-)
 for _page in TASKS:
     register(
         f"agentrl/MiniWoB-{_page}-v0",

@@ -133,9 +133,3 @@ def swap(d: Draft) -> None:
     d.do("list_events", day=days[1])
     for event, place in zip(events, reversed(events), strict=True):
         d.do("move_event", id=event["id"], day=place["day"], hour=place["hour"])
-
-
-JOBS = (
-    book, move_later, cancel_guest, first_free, accept_proposal, answer_proposal, first_meeting, cancel_and_tell,
-    move_and_tell, birthday, who_comes, swap,
-)  # fmt: skip

@@ -118,9 +118,3 @@ def larger_of_two(d: Draft) -> None:
         d.do("read_file", path=file["path"])
     d.looks_up(who)
     d.sends(who, max(figures))
-
-
-JOBS = (
-    mail_figure, add_up, delete_lowest, copy, rename, extend, which_mentions, correct_by_mail, company_of_author,
-    send_to_all, larger_of_two,
-)  # fmt: skip

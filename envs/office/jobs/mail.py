@@ -116,9 +116,3 @@ def new_company(d: Draft) -> None:
     d.says(f"{who['name']} has changed companies. Correct the contact, and ask me for the name.")
     d.keeps_back(("company", "name", "which"), f"It is {company}.", "Which company is it?")
     d.do("update_contact", name=who["name"], field="company", value=company)
-
-
-JOBS = (
-    tell_phone, tell_several, reply, delete_from, delete_one, pass_on_amount, add_invoices, due_day, introduce,
-    keep_text, new_phone, new_company,
-)  # fmt: skip

@@ -119,9 +119,3 @@ def one_each(d: Draft) -> None:
     for kind, choose in zip(kinds, (_best, _cheapest), strict=True):
         d.do("search_shop", words=kind)
         d.do("order", product=choose(d.products(kind))["name"], quantity=quantity)
-
-
-JOBS = (
-    order_cheapest, order_best_within, cancel_order, from_list, from_mail, spent, again, change_quantity,
-    replace_cheaper, gift, one_each,
-)  # fmt: skip
