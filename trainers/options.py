@@ -68,10 +68,6 @@ def validated(kind: type[M], what: str, given: Mapping[str, Any]) -> M:
         raise UserError(f"{what}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def home(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
-
-
 def paragraph(function: Callable[..., Any], head: str) -> str:
     """The paragraph of the docstring that begins with ``head:``, as one line; empty where there is none."""
     lines: list[str] = []

@@ -1,20 +1,42 @@
 """Ops of the case files, by name: a case's input through training's own functions, in the case's own form.
 
-Settings are those of the published code, which the cases were taken from, and not our defaults. An op whose method
-needs torch imports it when it is called.
+Settings are those of the published code, which the cases were taken from, and not our defaults. A module is imported
+when one of its ops is asked for: some need torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from agentrl.trainers.credit import allocation, branching, carr, cases_tables, cases_turns, toolrl
+from agentrl.trainers.credit import allocation, branching, carr, cases_tables, toolrl
 from agentrl.types import ToolCall
 
+# op -> the module that it is a function of
+OPS = {
+    name: f"agentrl.trainers.{module}"
+    for module, names in {
+        "credit.cases": "aepo_budget assign branch_round carr_reached paper_decide toolrl_match toolrl_well_formed "
+        "trace_prefix_alloc trace_root_alloc",
+        "credit.cases_tables": "arpo_hard_adv gigpo grpo hgpo otc_coef otc_group reinforce_pp reinforce_pp_baseline "
+        "rloo rows_group_norm salt treepo",
+        "credit.cases_turns": "agentprm_targets arena_tournament aspo gae_token gae_turn iterresearch mc_value memact",
+        "credit.allocation": "trace_prefix_value trace_root_value trace_tree_target",
+        "credit.branching": "aepo_decide arpo_decide arpo_prob arpo_reward seg_entropy",
+        "losses.cases": "aepo_tokens loss ppo_agg",
+    }.items()
+    for name in names.split()
+}
 
-def seg_entropy(**given: Any) -> float:
-    return branching.seg_entropy(**given, mode="sum_topk")
+
+def op(name: str) -> Callable[..., Any]:
+    """The function of an op. Raises KeyError for an unknown one."""
+    found: Callable[..., Any] = getattr(import_module(OPS[name]), name)
+    return found
+
+
+assign, carr_reached, toolrl_well_formed = cases_tables.assign_lines, carr.reached, toolrl.well_formed
 
 
 def paper_decide(**given: Any) -> tuple[float, bool]:
@@ -56,65 +78,3 @@ def toolrl_match(made: list[list[Any]], wanted: list[list[Any]]) -> float:
     """Calls as pairs of name and arguments."""
     mine, theirs = ([ToolCall(name, **arguments) for name, arguments in calls] for calls in (made, wanted))
     return toolrl.match(mine, theirs)
-
-
-def ppo_agg(loss: list[list[float]], mask: list[list[int]], mode: str) -> float:
-    from agentrl.trainers.losses import cases
-
-    return cases.ppo_agg(loss, mask, mode)
-
-
-def aepo_tokens(**given: Any) -> dict[str, Any]:
-    from agentrl.trainers.losses import cases
-
-    return cases.aepo_tokens(**given)
-
-
-def loss(**given: Any) -> dict[str, Any]:
-    from agentrl.trainers.losses import cases
-
-    return cases.loss(**given)
-
-
-OPS: dict[str, Callable[..., Any]] = {
-    "grpo": cases_tables.grpo,
-    "rows_group_norm": cases_tables.rows_group_norm,
-    "rloo": cases_tables.rloo,
-    "reinforce_pp": cases_tables.reinforce_pp,
-    "reinforce_pp_baseline": cases_tables.reinforce_pp_baseline,
-    "gigpo": cases_tables.gigpo,
-    "hgpo": cases_tables.hgpo,
-    "salt": cases_tables.salt,
-    "otc_coef": cases_tables.otc_coef,
-    "otc_group": cases_tables.otc_group,
-    "treepo": cases_tables.treepo,
-    "arpo_hard_adv": cases_tables.arpo_hard_adv,
-    "assign": cases_tables.assign_lines,
-    "carr_reached": carr.reached,
-    "toolrl_match": toolrl_match,
-    "toolrl_well_formed": toolrl.well_formed,
-    "seg_entropy": seg_entropy,
-    "arpo_decide": branching.arpo_decide,
-    "arpo_prob": branching.arpo_prob,
-    "arpo_reward": branching.arpo_reward,
-    "aepo_decide": branching.aepo_decide,
-    "paper_decide": paper_decide,
-    "branch_round": branch_round,
-    "aepo_budget": aepo_budget,
-    "trace_root_value": allocation.trace_root_value,
-    "trace_prefix_value": allocation.trace_prefix_value,
-    "trace_root_alloc": trace_root_alloc,
-    "trace_prefix_alloc": trace_prefix_alloc,
-    "trace_tree_target": allocation.trace_tree_target,
-    "gae_turn": cases_turns.gae_turn,
-    "gae_token": cases_turns.gae_token,
-    "mc_value": cases_turns.mc_value,
-    "iterresearch": cases_turns.iterresearch,
-    "memact": cases_turns.memact,
-    "aspo": cases_turns.aspo,
-    "arena_tournament": cases_turns.arena_tournament,
-    "agentprm_targets": cases_turns.agentprm_targets,
-    "ppo_agg": ppo_agg,
-    "aepo_tokens": aepo_tokens,
-    "loss": loss,
-}

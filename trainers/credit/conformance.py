@@ -70,13 +70,13 @@ def run(path: str | Path) -> list[Outcome]:
 
 def check(case: Mapping[str, Any]) -> str | None:
     """Why a case fails, in a line; None where it agrees."""
-    from agentrl.trainers.credit.cases import OPS
+    from agentrl.trainers.credit.cases import OPS, op
 
     name = str(case["op"]).partition("(")[0].strip()  # what stands in brackets is a remark
     if name not in OPS:
         return str(unknown("op", name, OPS))
     try:
-        found = OPS[name](**case["input"])
+        found = op(name)(**case["input"])
     except Exception as error:  # whatever a case provokes is that case's failure, and the next one still runs
         return f"raised {type(error).__name__}: {' '.join(str(error).split())}"
     left_out = set(case.get("ambiguous_fields", ()))

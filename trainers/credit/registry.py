@@ -17,72 +17,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from agentrl.errors import UserError, unknown
+from agentrl.errors import unknown
+from agentrl.trainers.catalogue import Catalogue, homes
 from agentrl.trainers.credit.table import COLUMNS
-from agentrl.trainers.options import Spec, check, home, model_of, read, weight_of
+from agentrl.trainers.options import Spec, check, model_of, read, weight_of
 
 Kind = Literal["transform", "estimator", "modulator"]
 F = TypeVar("F", bound=Callable[..., Any])
 _NONE: Mapping[str, str] = {}
 
-# id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {
-    "transform": {
-        "agentprm": "agentrl.trainers.credit.agentprm:agentprm",
-        "alp": "agentrl.trainers.credit.alp:alp",
-        "arena": "agentrl.trainers.credit.arena:arena",
-        "brier": "agentrl.trainers.credit.brier:brier",
-        "carr": "agentrl.trainers.credit.carr:carr",
-        "invalid-penalty": "agentrl.trainers.credit.invalid_penalty:invalid_penalty",
-        "otc": "agentrl.trainers.credit.otc:otc",
-        "otc-cosine": "agentrl.trainers.credit.otc_cosine:otc_cosine",
-        "overlong": "agentrl.trainers.credit.overlong:overlong",
-        "potential-shaping": "agentrl.trainers.credit.potential_shaping:potential_shaping",
-        "pow3r": "agentrl.trainers.credit.pow3r:pow3r",
-        "tool-price": "agentrl.trainers.credit.tool_price:tool_price",
-        "toolrl": "agentrl.trainers.credit.toolrl:toolrl",
-    },
-    "estimator": {
-        "appo": "agentrl.trainers.credit.appo:appo",
-        "dcpo-sas": "agentrl.trainers.credit.dcpo_sas:dcpo_sas",
-        "gae": "agentrl.trainers.credit.gae:gae",
-        "gae-token": "agentrl.trainers.credit.gae:gae_token",
-        "gdpo": "agentrl.trainers.credit.gdpo:gdpo",
-        "gigpo-step": "agentrl.trainers.credit.gigpo:gigpo_step",
-        "graft": "agentrl.trainers.credit.graft:graft",
-        "graphgpo-step": "agentrl.trainers.credit.graphgpo:graphgpo_step",
-        "grpo": "agentrl.trainers.credit.grpo:grpo",
-        "hgpo": "agentrl.trainers.credit.hgpo:hgpo",
-        "iterresearch": "agentrl.trainers.credit.iterresearch:iterresearch",
-        "mc-grpo": "agentrl.trainers.credit.mc_grpo:mc_grpo",
-        "mc-value": "agentrl.trainers.credit.mc_value:mc_value",
-        "memact": "agentrl.trainers.credit.memact:memact",
-        "opob": "agentrl.trainers.credit.opob:opob",
-        "prime": "agentrl.trainers.credit.prime:prime",
-        "reinforce-pp": "agentrl.trainers.credit.reinforce_pp:reinforce_pp",
-        "reinforce-pp-baseline": "agentrl.trainers.credit.reinforce_pp_baseline:reinforce_pp_baseline",
-        "riskpo": "agentrl.trainers.credit.riskpo:riskpo",
-        "rloo": "agentrl.trainers.credit.rloo:rloo",
-        "salt": "agentrl.trainers.credit.salt:salt",
-        "spo": "agentrl.trainers.credit.spo:spo",
-        "step-grpo": "agentrl.trainers.credit.step_grpo:step_grpo",
-        "tree-hard": "agentrl.trainers.credit.tree_hard:tree_hard",
-        "tree-soft": "agentrl.trainers.credit.tree_soft:tree_soft",
-        "treepo": "agentrl.trainers.credit.treepo:treepo",
-    },
-    "modulator": {
-        "aepo": "agentrl.trainers.credit.aepo:aepo",
-        "aspo": "agentrl.trainers.credit.aspo:aspo",
-        "clip": "agentrl.trainers.credit.clip:clip",
-        "empg": "agentrl.trainers.credit.empg:empg",
-        "whiten": "agentrl.trainers.credit.whiten:whiten",
-        "xrpo-novelty": "agentrl.trainers.credit.xrpo_novelty:xrpo_novelty",
-    },
+    "transform": homes(
+        "agentrl.trainers.credit",
+        "agentprm alp arena brier carr invalid-penalty otc otc-cosine overlong potential-shaping pow3r tool-price "
+        "toolrl",
+    ),
+    "estimator": homes(
+        "agentrl.trainers.credit",
+        "appo dcpo-sas gae gae-token@gae gdpo gigpo-step@gigpo graft graphgpo-step@graphgpo grpo hgpo iterresearch "
+        "mc-grpo mc-value memact opob prime reinforce-pp reinforce-pp-baseline riskpo rloo salt spo step-grpo "
+        "tree-hard tree-soft treepo",
+    ),
+    "modulator": homes("agentrl.trainers.credit", "aepo aspo clip empg whiten xrpo-novelty"),
 }
 # id -> the estimators it stands for; an option goes to each of them that has it
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -133,7 +93,12 @@ class Bound:
         return result
 
 
-_registered: dict[tuple[Kind, str], Plugin] = {}
+METHODS: Catalogue[Kind, Plugin] = Catalogue(
+    BUILTIN,
+    {"transform": "reward transform", "estimator": "credit estimator", "modulator": "credit modulator"},
+    [("estimator", id) for id in ALIASES],
+)
+names, get = METHODS.names, METHODS.get
 
 
 def estimator(
@@ -162,21 +127,6 @@ def modulator(
 ) -> Callable[[F], F]:
     """Register ``(table, advantages, state, *, options) -> (advantages, state)``."""
     return _register("modulator", id, needs, needs_if, per_token)
-
-
-def names(kind: Kind) -> list[str]:
-    """Every id of a kind, bundled, aliased and the user's."""
-    aliases = ALIASES if kind == "estimator" else {}
-    return sorted({*BUILTIN[kind], *aliases, *(id for k, id in _registered if k == kind)})
-
-
-def get(kind: Kind, id: str) -> Plugin:
-    """The method ``id``, imported if need be. Raises UserError with the nearest name where there is none."""
-    if (kind, id) not in _registered:
-        if id not in BUILTIN[kind]:
-            raise unknown("reward transform" if kind == "transform" else f"credit {kind}", id, names(kind))
-        import_module(BUILTIN[kind][id].partition(":")[0])
-    return _registered[kind, id]
 
 
 def bind(spec: Spec, kinds: Sequence[Kind]) -> list[Bound]:
@@ -227,16 +177,9 @@ def _register(
             raise unknown(f"column that {id} needs:", column, COLUMNS)
 
     def decorate(function: F) -> F:
-        before = _registered.get((kind, id))
-        place, taken = home(function), None
-        if before is not None:
-            taken = home(before.function)
-        elif id in ALIASES or (id in BUILTIN[kind] and BUILTIN[kind][id].replace(":", ".") != place):
-            taken = BUILTIN[kind].get(id, "an alias of agentrl")
-        if taken is not None and taken != place:
-            raise UserError(f"the {kind} id {id!r} of {place} is taken by {taken}: choose another")
         options = model_of(id, function)
-        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), dict(needs_if), options, per_token, targets)
+        made = Plugin(id, kind, function, tuple(needs), dict(needs_if), options, per_token, targets)
+        METHODS.add(kind, id, made)
         return function
 
     return decorate

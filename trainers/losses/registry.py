@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from agentrl.errors import UserError, unknown
-from agentrl.trainers.options import Spec, check, home, model_of, read, weight_of
+from agentrl.trainers.catalogue import Catalogue, homes
+from agentrl.trainers.options import Spec, check, model_of, read, weight_of
 
 if TYPE_CHECKING:
     import torch
@@ -41,38 +40,13 @@ GIVEN = (
     "full",
 )
 
-# id -> where its function lives
 BUILTIN: dict[Kind, dict[str, str]] = {
-    "policy": {
-        "aepo": "agentrl.trainers.losses.aepo:aepo",
-        "bapo": "agentrl.trainers.losses.bapo:bapo",
-        "chord": "agentrl.trainers.losses.chord:chord",
-        "cispo": "agentrl.trainers.losses.cispo:cispo",
-        "dcpo": "agentrl.trainers.losses.dcpo:dcpo",
-        "disco": "agentrl.trainers.losses.disco:disco",
-        "dpo": "agentrl.trainers.losses.dpo:dpo",
-        "dppo": "agentrl.trainers.losses.dppo:dppo",
-        "gmpo": "agentrl.trainers.losses.gmpo:gmpo",
-        "gspo": "agentrl.trainers.losses.gspo:gspo",
-        "gspo-token": "agentrl.trainers.losses.gspo:gspo_token",
-        "minpro": "agentrl.trainers.losses.minpro:minpro",
-        "ppo": "agentrl.trainers.losses.ppo:ppo",
-        "sapo": "agentrl.trainers.losses.sapo:sapo",
-    },
-    "correction": {
-        "mis": "agentrl.trainers.losses.staleness:mis",
-        "opsm": "agentrl.trainers.losses.staleness:opsm",
-        "tis": "agentrl.trainers.losses.staleness:tis",
-        "veto": "agentrl.trainers.losses.staleness:veto",
-    },
-    "term": {
-        "ce": "agentrl.trainers.losses.imitation:ce",
-        "consistency": "agentrl.trainers.losses.consistency:consistency",
-        "distil": "agentrl.trainers.losses.imitation:distil",
-        "entropy": "agentrl.trainers.losses.entropy:entropy",
-        "epo": "agentrl.trainers.losses.entropy:epo",
-        "kl": "agentrl.trainers.losses.kl:kl",
-    },
+    "policy": homes(
+        "agentrl.trainers.losses",
+        "aepo bapo chord cispo dcpo disco dpo dppo gmpo gspo gspo-token@gspo minpro ppo sapo",
+    ),
+    "correction": homes("agentrl.trainers.losses", "mis@staleness opsm@staleness tis@staleness veto@staleness"),
+    "term": homes("agentrl.trainers.losses", "ce@imitation consistency distil@imitation entropy epo@entropy kl"),
 }
 # id -> the loss it stands for, and the options that make it so
 ALIASES: dict[tuple[Kind, str], tuple[str, dict[str, Any]]] = {
@@ -80,7 +54,7 @@ ALIASES: dict[tuple[Kind, str], tuple[str, dict[str, Any]]] = {
     ("correction", "icepop"): ("mis", {"level": "token"}),
 }
 
-_NOUN = {"policy": "policy loss", "correction": "correction", "term": "loss term"}
+_NOUN: dict[Kind, str] = {"policy": "policy loss", "correction": "correction", "term": "loss term"}
 
 
 @dataclass(frozen=True)
@@ -108,7 +82,8 @@ class Bound:
         return result
 
 
-_registered: dict[tuple[Kind, str], Plugin] = {}
+LOSSES: Catalogue[Kind, Plugin] = Catalogue(BUILTIN, _NOUN, ALIASES)
+names, get = LOSSES.names, LOSSES.get
 
 
 def policy(id: str, *, needs: Sequence[str] = (), whole: bool = False) -> Callable[[F], F]:
@@ -126,21 +101,6 @@ def term(id: str, *, needs: Sequence[str] = (), whole: bool = False) -> Callable
     return _register("term", id, needs, whole)
 
 
-def names(kind: Kind) -> list[str]:
-    """Every id of a kind, bundled, aliased and the user's."""
-    aliases = (id for k, id in ALIASES if k == kind)
-    return sorted({*BUILTIN[kind], *aliases, *(id for k, id in _registered if k == kind)})
-
-
-def get(kind: Kind, id: str) -> Plugin:
-    """The loss ``id``, imported if need be. Raises UserError with the nearest name where there is none."""
-    if (kind, id) not in _registered:
-        if id not in BUILTIN[kind]:
-            raise unknown(_NOUN[kind], id, names(kind))
-        import_module(BUILTIN[kind][id].partition(":")[0])
-    return _registered[kind, id]
-
-
 def bind(spec: Spec, kind: Kind) -> Bound:
     """Read ``"id"`` or ``{id: {option: value}}``. A term takes a ``weight`` as well."""
     id, options = read(spec, _NOUN[kind])
@@ -154,13 +114,7 @@ def bind(spec: Spec, kind: Kind) -> Bound:
 
 def _register(kind: Kind, id: str, needs: Sequence[str], whole: bool) -> Callable[[F], F]:
     def decorate(function: F) -> F:
-        before, place = _registered.get((kind, id)), home(function)
-        taken = home(before.function) if before else BUILTIN[kind].get(id, place).replace(":", ".")
-        if (kind, id) in ALIASES:
-            taken = "an alias of agentrl"
-        if taken != place:
-            raise UserError(f"the {_NOUN[kind]} id {id!r} of {place} is taken by {taken}: choose another")
-        _registered[kind, id] = Plugin(id, kind, function, tuple(needs), whole, model_of(id, function))
+        LOSSES.add(kind, id, Plugin(id, kind, function, tuple(needs), whole, model_of(id, function)))
         return function
 
     return decorate

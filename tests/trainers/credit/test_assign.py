@@ -14,9 +14,9 @@ from agentrl.trainers.credit import TurnTable, assign, names, plan, registry
 @pytest.fixture(autouse=True)
 def _forget_what_a_test_registers() -> Iterator[None]:
     yield
-    for kind, id in list(registry._registered):
+    for kind, id in list(registry.METHODS.registered):
         if id not in registry.BUILTIN[kind]:
-            del registry._registered[kind, id]
+            del registry.METHODS.registered[kind, id]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def truth() -> Truth:
 def test_an_oracle_is_perfect_its_opposite_all_wrong_and_chance_knows_nothing(
     truth: Truth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry.METHODS, "registered", dict(registry.METHODS.registered))
     noise = np.random.default_rng(0).normal(size=len(truth.advantage))
     known = {"oracle": 3 * truth.advantage, "opposite": -truth.advantage, "chance": noise, "nothing": 0 * noise}
     for name, values in known.items():

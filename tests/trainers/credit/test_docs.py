@@ -61,7 +61,7 @@ def test_the_output_is_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_example_runs_and_its_case_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+    monkeypatch.setattr(registry.METHODS, "registered", dict(registry.METHODS.registered))
     [code] = [part for part in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL) if "late" in part]
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     exec(compile(code, str(PAGE), "exec"), {"__name__": "late"})
