@@ -10,9 +10,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import yaml
 
@@ -21,8 +21,7 @@ from agentrl.agents.chat import AgentConfig
 from agentrl.envs import plugins, registry
 from agentrl.errors import UserError, unknown
 from agentrl.evaluation import suites
-from agentrl.evaluation.compare import Comparison
-from agentrl.evaluation.compare import compare as compared
+from agentrl.evaluation.compare import compare
 from agentrl.evaluation.evaluate import evaluate as measure
 from agentrl.evaluation.report import Report
 from agentrl.policies.base import Policy
@@ -39,10 +38,26 @@ from agentrl.types import Group, Task, Trajectory
 if TYPE_CHECKING:
     from agentrl.trainers.credit.explain import Explained
 
+P = ParamSpec("P")
 T = TypeVar("T")
 COLLECT_CHUNK = 500  # episodes a file
 
 
+def _apart(verb: Callable[P, T]) -> Callable[P, T]:
+    """Run in a new thread where this one has a running event loop, else here."""
+
+    @wraps(verb)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return verb(*args, **kwargs)
+        return ThreadPoolExecutor(1, "agentrl").submit(verb, *args, **kwargs).result()
+
+    return run
+
+
+@_apart
 def collect(
     envs: str | Sequence[str],
     policy: str = "expert",
@@ -72,24 +87,38 @@ def collect(
         raise UserError("collect needs at least one attempt, and keeps at least one a task")
     if beta and not labels:
         raise UserError("beta is how often the expert acts, which needs labels")
-    return _apart(
-        lambda: _collect(
-            envs,
-            policy,
-            episodes,
-            Path(out),
-            noise,
-            kwargs or {},
-            seed,
-            _Keep(keep == "successes", attempts, cap),
-            Teacher(beta) if labels else None,
-            plugin,
-            on_done,
-            engine,
-        )
-    )
+    folder, arguments = Path(out), tuple(sorted((kwargs or {}).items()))
+    for path in plugin:
+        plugins.load(path)
+    if folder.exists() and any(folder.glob("*.parquet")):
+        raise UserError(f"{folder} holds trajectories already; choose another folder")
+    loaded = load_policy(policy, engine=engine, noise=noise)
+    taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else AgentConfig()
+    rollout = Rollout(loaded.policy, taught, Limits(), deterministic=True, teacher=Teacher(beta) if labels else None)
+    try:
+        for number, env in enumerate([envs] if isinstance(envs, str) else envs):
+            found = registry.resolve(env)
+            ids = registry.split(found.spec, found.split or "train", kwargs)
+            asyncio.run(preflight(Task(found.spec.id, ids[0], arguments)))
+            jobs = []
+            for i in range(episodes):
+                place, attempt = divmod(i, attempts)
+                task = Task(found.spec.id, ids[place % len(ids)], arguments)
+                turn = place // len(ids) * attempts + attempt
+                group, key = f"{number}-{i - attempt:06d}", f"{number}-{i:06d}"
+                jobs.append(Job(key, task, derive(seed, "collect", task.key, turn), group=group, key=(number, i)))
+            chunk = max(1, COLLECT_CHUNK // attempts) * attempts
+            for start in range(0, episodes, chunk):
+                played = asyncio.run(rollout.run(jobs[start : start + chunk], on_done, retries=1))
+                store.write(folder, f"{number:02d}-{start:07d}", _kept(played, keep == "successes", cap))
+    finally:
+        rollout.close()
+        loaded.close()
+    plugins.remember(folder)
+    return folder
 
 
+@_apart
 def sft(
     data: str | Path | Sequence[Path],
     *,
@@ -109,13 +138,24 @@ def sft(
     ``data`` is a folder of stored trajectories (or several), or an environment, whose noisy expert is then played
     ``episodes`` times. ``settings`` are those of :class:`agentrl.trainers.sft.SFTConfig`.
     """
-    return _apart(
-        lambda: _sft(
-            data, from_scratch, model, Path(out), episodes, noise, agent, window, vocabulary, progress, settings
-        )
-    )
+    from agentrl.trainers import clone
+
+    target = Path(out)
+    folders = _folders(data)
+    if isinstance(data, str) and not folders[0].is_dir():
+        registry.resolve(data)
+        folders = [target.parent / f"{target.name}-demos"]
+        if not (folders[0].exists() and any(folders[0].glob("*.parquet"))):
+            collect(data, "expert", episodes, folders[0], noise=noise)
+    for folder in folders:
+        plugins.recall(folder)
+    groups = [group for folder in folders for group in store.read(folder)]
+    trajectories = [t for group in groups for t in group]
+    made = clone.clone(trajectories, from_scratch, model, target, agent, window, vocabulary, progress, settings)
+    return str(made)
 
 
+@_apart
 def train(
     env_or_recipe: str,
     *,
@@ -137,7 +177,7 @@ def train(
     changes = [*set, *(f"{key}={value}" for key, value in keys.items() if value)]
     made = recipe_for(env_or_recipe, changes, iterations=iterations, rewards=rewards, credit=credit, seed=seed)
     folder = Path(out) if out is not None else new_folder(made.name)
-    return _apart(lambda: Training.new(made, folder, observer).run())
+    return Training.new(made, folder, observer).run()
 
 
 def recipe_for(name: str, changes: Sequence[str] = (), **known: Any) -> Any:
@@ -160,6 +200,7 @@ def recipe_for(name: str, changes: Sequence[str] = (), **known: Any) -> Any:
     return recipes.load("default", [f"name={short}", *changes], env=name, plugins=plugins.loaded() or None, **known)
 
 
+@_apart
 def evaluate(
     suite: str,
     policy: str = "small",
@@ -177,31 +218,22 @@ def evaluate(
 ) -> Report:
     """Measure a policy on a suite or ``ENV[:SPLIT]``: ``k`` attempts a task, the first ``limit`` tasks."""
     chosen = suites.load(suite, allow_train=allow_train, kwargs=kwargs, first=limit)
-
-    def run() -> Report:
-        asyncio.run(preflight(chosen.tasks()[0]))
-        with contextlib.closing(load_policy(policy, engine=engine)) as loaded:
-            taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else None
-            return measure(
-                chosen,
-                loaded.policy,
-                agent=agent or taught,
-                name=policy,
-                identity=_identity(loaded.source),
-                attempts=k,
-                limit=limit,
-                workers=workers,
-                seed=seed,
-                out=Path(out) if out else None,
-                on_done=on_done,
-            )
-
-    return _apart(run)
-
-
-def compare(a: str | Path | Report, b: str | Path | Report) -> Comparison:
-    """Two reports, runs, evaluation folders or files of ``agentrl eval --json`` on the tasks that both have."""
-    return compared(a, b)
+    asyncio.run(preflight(chosen.tasks()[0]))
+    with contextlib.closing(load_policy(policy, engine=engine)) as loaded:
+        taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else None
+        return measure(
+            chosen,
+            loaded.policy,
+            agent=agent or taught,
+            name=policy,
+            identity=_identity(loaded.source),
+            attempts=k,
+            limit=limit,
+            workers=workers,
+            seed=seed,
+            out=Path(out) if out else None,
+            on_done=on_done,
+        )
 
 
 def credit(
@@ -242,8 +274,7 @@ def dpo(
     """
     from agentrl.trainers.dpo import prefer
 
-    folders = [Path(data)] if isinstance(data, str | Path) else list(data)
-    groups = [group for folder in folders for group in store.read(folder)]
+    groups = [group for folder in _folders(data) for group in store.read(folder)]
     return str(prefer(groups, model, Path(out), progress, settings))
 
 
@@ -255,17 +286,14 @@ def replay(
     Raises UserError for an id that is not stored, naming the nearest.
     """
     folder = Path(path)
-    inner = folder / "trajectories"
     for file in plugin:
         plugins.load(file)
-    known = folder / "plugins.txt"
-    for file in known.read_text().splitlines() if known.is_file() else ():
-        plugins.load(file)
+    plugins.recall(folder)
     recipe = folder / "recipe.yaml"
     if recipe.is_file():
         for file in (yaml.safe_load(recipe.read_text()) or {}).get("plugins", ()):
             plugins.load(file)
-    stored = {t.id: t for group in store.read(inner if inner.is_dir() else folder) for t in group}
+    stored = {t.id: t for group in store.read(folder) for t in group}
     for id in ids or ():
         if id not in stored:
             raise unknown("trajectory", id, stored)
@@ -278,95 +306,18 @@ def new_folder(name: str) -> Path:
     return next(p for p in (stem, *(Path(f"{stem}-{i}") for i in range(1, 1000))) if not p.exists())
 
 
-@dataclass(frozen=True)
-class _Keep:
+def _folders(data: str | Path | Sequence[Path]) -> list[Path]:
+    return [Path(data)] if isinstance(data, str | Path) else list(data)
+
+
+def _kept(played: Sequence[Trajectory], successes: bool, cap: int | None) -> list[Group]:
     """Which of a task's attempts are stored."""
-
-    successes: bool = False
-    attempts: int = 1
-    cap: int | None = None
-
-    def __call__(self, played: Sequence[Trajectory]) -> list[Group]:
-        groups: dict[str, list[Trajectory]] = {}
-        for t in played:
-            if t.trusted and (t.success or not self.successes):
-                groups.setdefault(t.group, []).append(t)
-        shortest = (sorted(kept, key=lambda t: (len(t.turns), t.sampled_tokens, t.id)) for kept in groups.values())
-        return [Group(kept[0].task, kept[0].group, kept[: self.cap]) for kept in shortest]
-
-
-def _collect(
-    envs: str | Sequence[str],
-    name: str,
-    episodes: int,
-    out: Path,
-    noise: float | tuple[float, float],
-    kwargs: dict[str, Any],
-    seed: int,
-    keep: _Keep,
-    teacher: Teacher | None,
-    plugin: Sequence[str],
-    on_done: Callable[[Trajectory], None] | None,
-    engine: str = "transformers",
-) -> Path:
-    for path in plugin:
-        plugins.load(path)
-    if out.exists() and any(out.glob("*.parquet")):
-        raise UserError(f"{out} holds trajectories already; choose another folder")
-    loaded = load_policy(name, engine=engine, noise=noise)
-    taught = AgentConfig.model_validate(loaded.agent) if loaded.agent else AgentConfig()
-    rollout = Rollout(loaded.policy, taught, Limits(), deterministic=True, teacher=teacher)
-    try:
-        for number, env in enumerate([envs] if isinstance(envs, str) else envs):
-            found = registry.resolve(env)
-            ids = registry.split(found.spec, found.split or "train", kwargs)
-            asyncio.run(preflight(Task(found.spec.id, ids[0], tuple(sorted(kwargs.items())))))
-            jobs = []
-            for i in range(episodes):
-                place, attempt = divmod(i, keep.attempts)
-                task = Task(found.spec.id, ids[place % len(ids)], tuple(sorted(kwargs.items())))
-                turn = place // len(ids) * keep.attempts + attempt
-                group, key = f"{number}-{i - attempt:06d}", f"{number}-{i:06d}"
-                jobs.append(Job(key, task, derive(seed, "collect", task.key, turn), group=group, key=(number, i)))
-            chunk = max(1, COLLECT_CHUNK // keep.attempts) * keep.attempts
-            for start in range(0, episodes, chunk):
-                played = asyncio.run(rollout.run(jobs[start : start + chunk], on_done, retries=1))
-                store.write(out, f"{number:02d}-{start:07d}", keep(played))
-    finally:
-        rollout.close()
-        loaded.close()
-    (out / "plugins.txt").write_text("".join(f"{p}\n" for p in plugins.loaded()))
-    return out
-
-
-def _sft(
-    data: str | Path | Sequence[Path],
-    size: str | None,
-    base: str | None,
-    out: Path,
-    episodes: int,
-    noise: float | tuple[float, float],
-    agent: AgentConfig | None,
-    window: int,
-    vocabulary: int,
-    progress: Callable[[int, int, float], None] | None,
-    settings: dict[str, Any],
-) -> str:
-    from agentrl.trainers import clone
-
-    folders = [Path(data)] if isinstance(data, str | Path) else list(data)
-    if isinstance(data, str) and not folders[0].is_dir():
-        registry.resolve(data)
-        folders = [out.parent / f"{out.name}-demos"]
-        if not (folders[0].exists() and any(folders[0].glob("*.parquet"))):
-            _collect(data, "expert", episodes, folders[0], noise, {}, 0, _Keep(), None, (), None)
-    for folder in folders:
-        known = folder / "plugins.txt"
-        for plugin in known.read_text().splitlines() if known.exists() else ():
-            plugins.load(plugin)
-    groups = [group for folder in folders for group in store.read(folder)]
-    trajectories = [t for group in groups for t in group]
-    return str(clone.clone(trajectories, size, base, out, agent, window, vocabulary, progress, settings))
+    groups: dict[str, list[Trajectory]] = {}
+    for t in played:
+        if t.trusted and (t.success or not successes):
+            groups.setdefault(t.group, []).append(t)
+    shortest = (sorted(kept, key=lambda t: (len(t.turns), t.sampled_tokens, t.id)) for kept in groups.values())
+    return [Group(kept[0].task, kept[0].group, kept[:cap]) for kept in shortest]
 
 
 def _identity(source: str) -> str:
@@ -375,15 +326,6 @@ def _identity(source: str) -> str:
     files = sorted(path.glob("*")) if path.is_dir() else [path] if path.is_file() else []
     weights = [(f.name, f.stat()) for f in files if "tensors" in f.name or f == path]
     return " ".join(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in weights)
-
-
-def _apart(call: Callable[[], T]) -> T:
-    """Run in a new thread where this one has a running event loop, else here."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return call()
-    return ThreadPoolExecutor(1, "agentrl").submit(call).result()
 
 
 __all__ = ["Policy", "collect", "compare", "credit", "evaluate", "sft", "train"]

@@ -22,6 +22,7 @@ from typing import Any
 from agentrl.errors import UserError, unknown
 
 GROUP = "agentrl.envs"
+_NOTED = "plugins.txt"
 _log = logging.getLogger(__name__)
 _loaded: dict[str, ModuleType] = {}  # what load() was asked for, as a worker can load it again
 _discovered: set[Path | None] = set()
@@ -60,6 +61,18 @@ def function(spec: str, what: str) -> Callable[..., Any]:
 def loaded() -> list[str]:
     """Every plugin so far, in order: absolute paths and module names. What a run records and a worker is sent."""
     return list(_loaded)
+
+
+def remember(folder: Path) -> None:
+    """Write beside what is stored which plugins it was made with."""
+    (folder / _NOTED).write_text("".join(f"{plugin}\n" for plugin in _loaded))
+
+
+def recall(folder: Path) -> None:
+    """Load what :func:`remember` wrote, where it did."""
+    file = folder / _NOTED
+    for plugin in file.read_text().splitlines() if file.is_file() else ():
+        load(plugin)
 
 
 def note(module: str) -> None:

@@ -56,7 +56,7 @@ def _add(folder: Path, played: Trajectory) -> Path:
     number = len(list(folder.glob("person-*.parquet")))
     played.id = played.group = f"person-{number:06d}"
     path = store.write(folder, played.id, [Group(played.task, played.id, [played])])
-    (folder / "plugins.txt").write_text("".join(f"{p}\n" for p in plugins.loaded()))
+    plugins.remember(folder)
     return path
 
 
