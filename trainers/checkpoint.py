@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from agentrl.errors import UserError
+from agentrl.store.files import point, sync
 from agentrl.store.seal import check, seal
 from agentrl.trainers.models import save_policy
 
@@ -41,12 +42,12 @@ def save(
         (partial / "state.json").write_text(json.dumps({"iteration": iteration}) + "\n")
         seal(partial)
         for file in partial.rglob("*"):
-            _sync(file)
-        _sync(partial)
+            sync(file)
+        sync(partial)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
         point(folder, "last", target)
-        _sync(folder)
+        sync(folder)
     except (OSError, SafetensorError, RuntimeError) as error:  # safetensors and torch have their own for a full disk
         reason = _reason(error, folder)
         shutil.rmtree(partial, ignore_errors=True)
@@ -55,14 +56,6 @@ def save(
         raise UserError(f"checkpoint {target} could not be written: {reason}; {stands}") from error
     _prune(folder)
     return target
-
-
-def point(folder: Path, name: str, target: Path) -> None:
-    """Make ``folder/name`` a link to ``target``, in one step."""
-    link = folder / f".{name}.link"
-    link.unlink(missing_ok=True)
-    link.symlink_to(target.name)
-    os.replace(link, folder / name)
 
 
 def go_back(folder: Path, target: Path) -> None:
@@ -109,11 +102,3 @@ def _reason(error: Exception, folder: Path) -> str:
     if shutil.disk_usage(folder).free < 1 << 20:
         return os.strerror(errno.ENOSPC)
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -30,6 +30,7 @@ from agentrl.policies.vllm_weights import Lora
 from agentrl.rollout.engine import Rollout, preflight
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
+from agentrl.store.files import point
 from agentrl.store.frames import Trajectories, Turns
 from agentrl.store.seal import check
 from agentrl.trainers import adapters, checkpoint, credit, memory, sharded
@@ -286,7 +287,7 @@ class Training:
         if stopped:
             good = record.checkpoints / "best"
             if good.exists():
-                checkpoint.point(record.checkpoints, "last", good.resolve())
+                point(record.checkpoints, "last", good.resolve())
                 best_weights = adapters.read(good) if recipe.lora else load_model(good.resolve())[0].state_dict()
                 policy.update(best_weights, _iteration(good))
             kept = _iteration(record.checkpoints / "last")
@@ -352,7 +353,7 @@ class Training:
             saved = {"learner": learner.state(), "iteration": done, "seconds": seconds, **state}
             path = checkpoint.save(self.record.checkpoints, done, learner.plain(), tokenizer, agent.model_dump(), saved)
             if best:
-                checkpoint.point(self.record.checkpoints, "best", path)
+                point(self.record.checkpoints, "best", path)
 
     def _finish(self, before: dict[str, Any] | None, after: dict[str, Any] | None, stopped: str | None) -> Run:
         self.record.curve()

@@ -16,6 +16,7 @@ import yaml
 
 from agentrl import __version__
 from agentrl.errors import UserError
+from agentrl.store.files import point, write_text
 from agentrl.store.rows import transcript
 from agentrl.trainers.recipe import Recipe
 from agentrl.trainers.trackers import Name, Tracker, check, started
@@ -77,9 +78,10 @@ class Record:
         if self._trackers is None:
             names, config = self._follow
             self._trackers = started(names, self.folder, config)
-        flat = dict(_flat(metrics))
+        numbers = flat(metrics)
+        step = int(numbers.pop("iteration"))
         for tracker in self._trackers:
-            tracker.log(flat, metrics["iteration"])
+            tracker.log(numbers, step)
 
     def json(self, name: str, data: Any) -> None:
         self.write(name, json.dumps(data, indent=1) + "\n")
@@ -89,12 +91,7 @@ class Record:
         return json.loads(path.read_text()) if path.exists() else None
 
     def write(self, name: str, text: str) -> None:
-        partial = self.folder / f".{name}.partial"
-        with partial.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.folder / name)
+        write_text(self.folder, name, text)
 
     def close(self) -> None:
         for tracker in self._trackers or ():
@@ -150,13 +147,14 @@ class Record:
         self.write("examples.txt", "\n\n".join(transcript(t) for t in chosen) + "\n")
 
 
-def _flat(metrics: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found = []
+def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers among metrics, under names such as ``update/loss``."""
+    found: dict[str, float] = {}
     for key, value in metrics.items():
         if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and key != "iteration":
-            found.append((prefix + key, float(value)))
+            found |= flat(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float):
+            found[prefix + key] = float(value)
     return found
 
 
@@ -190,7 +188,4 @@ def _link_last(folder: Path) -> None:
     """``runs/last`` links to the newest run."""
     link = folder.parent / "last"
     if link.is_symlink() or not link.exists():
-        partial = folder.parent / f".last.{os.getpid()}.link"  # runs may start side by side
-        partial.unlink(missing_ok=True)
-        partial.symlink_to(folder.name)
-        os.replace(partial, link)
+        point(folder.parent, "last", folder)

@@ -25,7 +25,7 @@ def view(
 
         agentrl view runs/a runs/b --export both.html
     """
-    from agentrl.store.frames import files_of
+    from agentrl.store.files import files_of
     from agentrl.viewer import page, server
 
     for run in runs:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agentrl import store
 from agentrl.errors import UserError
-from agentrl.store.files import write_whole
+from agentrl.store.files import write_text
 from agentrl.types import Group, Trajectory
 
 PART = 256  # episodes that are gathered into one file
@@ -49,7 +49,7 @@ class Spool:
         self._number = 0
 
     def write(self, name: str, text: str) -> None:
-        write_whole(self.folder, {name: lambda file: file.write(text.encode())})
+        write_text(self.folder, name, text)
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("part-*.parquet"))

@@ -26,7 +26,7 @@ from urllib.parse import parse_qsl
 
 from agentrl.errors import UserError, unknown
 from agentrl.policies.base import Said
-from agentrl.store.files import write_whole
+from agentrl.store.files import write_text
 from agentrl.types import Message
 
 HOME = "https://api.openai.com/v1"
@@ -165,7 +165,7 @@ class OpenAIPolicy:
             known: dict[str, Any] = json.loads(path.read_text())
             return known, True
         answer = await self._post(body)
-        write_whole(self._cache, {path.name: lambda file: file.write(json.dumps(answer).encode())})
+        write_text(self._cache, path.name, json.dumps(answer))
         return answer, False
 
     async def _post(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from agentrl.errors import UserError
 from agentrl.store.decode import decode
 from agentrl.store.encode import encode
-from agentrl.store.files import write_whole
+from agentrl.store.files import files_of, write_whole
 from agentrl.store.images import Images
 from agentrl.store.migrate import migrated
 from agentrl.store.schema import FORMAT, SCHEMA
@@ -46,16 +46,12 @@ def write(folder: str | Path, name: str, groups: Iterable[Group], *, iteration: 
 
 
 def read(path: str | Path) -> list[Group]:
-    """The groups of one file, or of every ``*.parquet`` of a folder in the order of their names.
+    """The groups of one file, or of every ``*.parquet`` of a folder, or of a run's, in the order of their names.
 
     A trajectory that is read back names the group it was stored in. Raises UserError, with the path, for a file that
     is cut off, in another format or missing, and for a folder without trajectories.
     """
-    path = Path(path)
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not files:
-        raise UserError(f"no trajectories (*.parquet) in {path}")
-    return [group for file in files for group in decode(_load(file), Images(file.parent))]
+    return [group for file in files_of(path) for group in decode(_load(file), Images(file.parent))]
 
 
 def write_table(path: Path, table: Any) -> Path:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from agentrl import store
 from agentrl.errors import UserError, unknown
+from agentrl.store.files import files_of
 from agentrl.store.migrate import kind_of
 from agentrl.store.schema import TRAJECTORY
 from agentrl.types import Group
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
 
 # of turns, what is one value: the rest is token records and nested
 OF_TURNS = ("observation", "state_key", "text", "action", "error", "valid", "rewards", "agent", "policy", "seconds")
-
-
-def files_of(path: str | Path) -> list[Path]:
-    """The Parquet files of a run folder, a folder, or the file itself. Raises UserError where there are none."""
-    path = Path(path)
-    inner = path / "trajectories"
-    folder = inner if inner.is_dir() else path
-    files = sorted(folder.glob("*.parquet")) if folder.is_dir() else [path]
-    if not files:
-        raise UserError(f"no trajectories (*.parquet) in {folder}")
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"no such file or folder: {file}")
-    return files
 
 
 class Trajectories:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from agentrl import store
 from agentrl.errors import UserError, unknown
-from agentrl.store.frames import Trajectories, files_of
+from agentrl.store.files import files_of
+from agentrl.store.frames import Trajectories
 from agentrl.store.schema import TRAJECTORY
 from agentrl.types import Group
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from agentrl.errors import UserError
 from agentrl.evaluation.statistics import clustered
 from agentrl.store.frames import Trajectories
+from agentrl.trainers.credit.batches import recipe_of
+from agentrl.trainers.record import Record, flat
 
 DRAWS = 400  # of the bootstrap behind a curve's band
 _SHOWN = ("env", "kwargs", "policy", "rewards", "credit", "seed")  # of the recipe
@@ -29,7 +30,7 @@ def overview(run: Path) -> dict[str, Any]:
     table = Trajectories(run).table([*_EPISODES, "trusted", "parent", "task_type"])
     episodes: dict[str, list[Any]] = {name: table[name].to_pylist() for name in (*_EPISODES, "trusted", "parent")}
     episodes["type"] = table["task_type"].to_pylist()
-    summary, recipe = _json(run / "summary.json"), _recipe(run)
+    summary, recipe = _json(run / "summary.json"), recipe_of(run)
     return {
         "name": run.resolve().name,
         "version": seen,
@@ -38,7 +39,7 @@ def overview(run: Path) -> dict[str, Any]:
         "wall_s": (summary or {}).get("wall_s"),
         "iterations": recipe.get("iterations"),
         "recipe": {key: recipe[key] for key in _SHOWN if key in recipe},
-        "metrics": _metrics(run / "metrics.jsonl"),
+        "metrics": _metrics(run),
         "curve": _curve(episodes),
         "before": _evaluation(run / "before.json"),
         "after": _evaluation(run / "after.json"),
@@ -62,38 +63,14 @@ def _curve(episodes: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _metrics(path: Path) -> list[dict[str, float]]:
-    """The numbers of each iteration under flat names; a line that is being written is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(dict(_flat(json.loads(line))))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
-    for key, value in data.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and value == value and abs(value) != float("inf"):
-            found.append((prefix + key, value))
-    return found
+def _metrics(run: Path) -> list[dict[str, float]]:
+    """The numbers of each iteration under flat names."""
+    return [{name: x for name, x in flat(line).items() if math.isfinite(x)} for line in Record(run).metrics()]
 
 
 def _evaluation(path: Path) -> dict[str, Any] | None:
     found = _json(path)
     return {key: value for key, value in found.items() if key != "by_task"} if found else None
-
-
-def _recipe(run: Path) -> dict[str, Any]:
-    path = run / "recipe.yaml"
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is damaged")
-    return found
 
 
 def _json(path: Path) -> dict[str, Any] | None:

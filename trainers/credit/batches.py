@@ -16,6 +16,7 @@ import yaml
 
 from agentrl.errors import UserError, unknown
 from agentrl.store import read
+from agentrl.store.files import files_of
 from agentrl.trainers.credit.assign import Credit, Plan, assign, plan
 from agentrl.trainers.credit.columns import action_of, text_of
 from agentrl.trainers.credit.ledger import trained
@@ -53,14 +54,7 @@ def batches(path: str | Path) -> list[Batch]:
     """
     from agentrl.trainers.credit.jsonl import read_lines
 
-    path = Path(path)
-    if path.is_dir():
-        folder = path / "trajectories" if (path / "trajectories").is_dir() else path
-        files = sorted(folder.glob("*.parquet"))
-        if not files:
-            raise UserError(f"no trajectories (*.parquet) in {folder}")
-    else:
-        files = [path]
+    path, files = Path(path), files_of(path)
     if files[0].suffix != ".parquet":
         return [read_lines(path)]
     anchor = recipe_of(path).get("anchor", "state_key")

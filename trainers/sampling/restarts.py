@@ -51,12 +51,12 @@ class Restarts(TaskSource):
 
     @cached_property
     def _stored(self) -> list[Trajectory]:
-        from pathlib import Path
-
-        folder = Path(self.path)
-        inner = folder / "trajectories"
-        groups = store.read(inner if inner.is_dir() else folder)
-        return [t for g in groups for t in g if t.trusted and len(t.turns) > 1 and (t.success or not self.successes)]
+        return [
+            t
+            for g in store.read(self.path)
+            for t in g
+            if t.trusted and len(t.turns) > 1 and (t.success or not self.successes)
+        ]
 
     def _pivot(self, number: int, setting: Setting) -> Stem | None:
         spent: Any = self.state.get("spent", [])
