@@ -9,45 +9,38 @@ class Mine(ar.ToolEnv):
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 from urllib.parse import urljoin
 
 from pydantic import Field
 
-from agentrl.tools.browser.window import Window, close_quietly
+from agentrl.tools.browser.window import Window, act, close_quietly
 from agentrl.tools.tool import ToolError, tool
-from agentrl.types import Content
 
 
 class Browser(Window):
     """A :class:`Window` that can be led elsewhere, within the origins that it was opened with."""
 
     @tool
-    async def back(self) -> Content:
+    @act
+    async def back(self) -> None:
         """Go back to the page before."""
-        return await self._act(self._back())
-
-    @tool
-    async def goto(self, url: Annotated[str, Field(max_length=2_000)]) -> Content:
-        """Go to an address, which may begin where the page is (/path)."""
-        return await self._act(self._goto(self._from_here(url)))
-
-    @tool
-    async def tab(self, number: Annotated[int, Field(ge=1)], close: bool = False) -> Content:
-        """Change to a tab by its number, or close it."""
-        return await self._act(self._switch(number, close))
-
-    def _from_here(self, url: str) -> str:
-        try:
-            return urljoin(self.seen.url if self.seen else "", url)
-        except ValueError:  # it only looks like an address
-            return url
-
-    async def _back(self) -> None:
         if not await self._tab.back():
             raise ToolError("there is no page before this one")
 
-    async def _switch(self, number: int, close: bool) -> None:
+    @tool
+    @act
+    async def goto(self, url: Annotated[str, Field(max_length=2_000)]) -> None:
+        """Go to an address, which may begin where the page is (/path)."""
+        with contextlib.suppress(ValueError):  # it only looks like an address
+            url = urljoin(self.seen.url if self.seen else "", url)
+        await self._goto(url)
+
+    @tool
+    @act
+    async def tab(self, number: Annotated[int, Field(ge=1)], close: bool = False) -> None:
+        """Change to a tab by its number, or close it."""
         if number > len(self._tabs):
             raise ToolError(f"there is no tab {number}; there are {len(self._tabs)}")
         if not close:

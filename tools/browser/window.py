@@ -1,19 +1,13 @@
-"""The browser: a tab or a few in Chromium, read as a compact accessibility tree, acted on with a real mouse and keys.
-
-class Mine(ar.ToolEnv):
-    browser = Browser()
-
-    async def start(self, task, rng):
-        return await self.browser.open("http://127.0.0.1:8000/", ["http://127.0.0.1:8000"])
-"""
+"""A tab or a few in Chromium, read as a compact accessibility tree, acted on with a real mouse and keys."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from playwright.async_api import BrowserContext, Page
@@ -32,6 +26,30 @@ _LONGEST = 2_000  # characters typed at once
 
 Place = Annotated[int, Field(ge=0, le=10_000)]
 Ref = Annotated[int, Field(ge=1, description="the number of an element, as in [3]")]
+P = ParamSpec("P")
+T = TypeVar("T")
+W = TypeVar("W", bound="Window")
+Asked = Callable[Concatenate[W, P], Coroutine[Any, Any, T]]
+
+
+def _in_browser(method: Asked[W, P, T]) -> Asked[W, P, T]:
+    """A method that is awaited in the loop of the process's Chromium, whatever loop asks."""
+
+    @functools.wraps(method)
+    async def asked(self: W, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(method(self, *args, **kwargs))
+
+    return asked
+
+
+def act(method: Asked[W, P, None]) -> Asked[W, P, Content]:
+    """What the agent does with the page, as a tool: it is then told what there is to see."""
+
+    @functools.wraps(method)
+    async def acted(self: W, /, *args: P.args, **kwargs: P.kwargs) -> Content:
+        return await self._acted(method(self, *args, **kwargs))
+
+    return _in_browser(acted)
 
 
 class Window(Toolset):
@@ -74,24 +92,41 @@ class Window(Toolset):
 
     # ---- for environments
 
+    @_in_browser
     async def open(self, url: str, origins: Sequence[str]) -> Content:
         """Begin at ``url`` with nothing kept from before; only ``origins`` can be reached (``file://`` with a path)."""
-        return await self._run(self._open(url, tuple(origins)))  # type: ignore[no-any-return]
+        if not self._lives() or tuple(origins) != self.origins or self._episodes >= RENEWED:
+            await self._renew(tuple(origins))
+            self._episodes = 0
+        else:
+            await self._empty()
+        self._notes = []
+        self._episodes += 1
+        await self._goto(url)
+        seen = await self._look()
+        if not self._tab.dead:
+            await self._tab.forget()  # there is no way back into the episode before
+        return seen
 
+    @_in_browser
     async def look(self) -> Content:
         """The page as it is now."""
-        return await self._run(self._look())  # type: ignore[no-any-return]
+        return await self._look()
 
+    @_in_browser
     async def evaluate(self, script: str, argument: Any = None) -> Any:
         """Run a script of the environment's own in the page's world. Raises RuntimeError where the page is dead."""
-        return await self._run(self._evaluate(script, argument))
+        return await self._evaluate(script, argument)
 
+    @_in_browser
     async def begin(self, script: str, argument: Any = None) -> tuple[Any, Content]:
         """For a page that a script begins anew, without loading it: what the script gives, and the page then.
 
         The mouse is out of the way, and elements count from 1.
         """
-        return await self._run(self._begin(script, argument))  # type: ignore[no-any-return]
+        await self._tab.page.mouse.move(0, 0)
+        value, _ = await asyncio.gather(self._evaluate(script, argument), self._tab.call("renumber"))
+        return value, await self._look()
 
     def at(self, url: str) -> bool:
         """Whether this is all that is open."""
@@ -109,56 +144,87 @@ class Window(Toolset):
     # ---- what the agent calls
 
     @tool
-    async def click(self, ref: Ref) -> Content:
+    @act
+    async def click(self, ref: Ref) -> None:
         """Click an element."""
-        return await self._act(self._click(ref))
+        await self._tab.page.mouse.click(*await self._point(ref))
 
     @tool
-    async def type(self, ref: Ref, text: str, submit: bool = False) -> Content:
+    @act
+    async def type(self, ref: Ref, text: str, submit: bool = False) -> None:
         """Replace the text of a field, and press Enter after it if submit."""
-        return await self._act(self._type(ref, text, submit))
+        keyboard, text = self._tab.page.keyboard, text[:_LONGEST].encode("utf-8", "replace").decode()
+        x, y = await self._point(ref)
+        if not await self._tab.call("fill", ref, text):
+            await self._tab.page.mouse.click(x, y)
+            await self._tab.call("all", ref)
+            if not text:
+                await keyboard.press("Delete")
+            await (keyboard.type(text) if len(text) <= 200 else keyboard.insert_text(text))
+        if submit:
+            await keyboard.press("Enter")
 
     @tool
-    async def press(self, key: Annotated[str, Field(max_length=40)]) -> Content:
+    @act
+    async def press(self, key: Annotated[str, Field(max_length=40)]) -> None:
         """Press a key or a combination, as Enter, Tab, ArrowDown, Control+a."""
-        return await self._act(self._press(key))
+        try:
+            await self._tab.page.keyboard.press(key)
+        except PlaywrightError:
+            raise ToolError(f"there is no key {key!r}") from None
 
     @tool
-    async def select(self, ref: Ref, option: str) -> Content:
+    @act
+    async def select(self, ref: Ref, option: str) -> None:
         """Choose an option of a list by its text; in a list of several, choose it or take it back."""
-        return await self._act(self._select(ref, option))
+        found = await self._tab.call("select", ref, option.encode("utf-8", "replace").decode()[:_LONGEST])
+        if "gone" in found:
+            raise ToolError(f"there is no element {ref} here")
+        if "wrong" in found:
+            raise ToolError(f"element {ref} is no list; click it")
+        if "known" in found:
+            raise ToolError(f"element {ref} has no such option; it has {', '.join(found['known'])}")
 
     @tool
-    async def scroll(self, direction: Literal["up", "down"], ref: Ref | None = None) -> Content:
+    @act
+    async def scroll(self, direction: Literal["up", "down"], ref: Ref | None = None) -> None:
         """Scroll the page, or the part of it that an element is in."""
-        return await self._act(self._scroll(direction == "down", ref))
+        found = await self._tab.call("scroll", ref, direction == "down")
+        if "gone" in found:
+            raise ToolError(f"there is no element {ref} here")
+        if not found["moved"]:
+            self._note("it is scrolled as far as it goes")
 
     @tool
-    async def hover(self, ref: Ref) -> Content:
+    @act
+    async def hover(self, ref: Ref) -> None:
         """Move the mouse over an element."""
-        return await self._act(self._hover(ref))
+        await self._tab.page.mouse.move(*await self._point(ref))
 
     @tool
-    async def click_at(self, x: Place, y: Place) -> Content:
+    @act
+    async def click_at(self, x: Place, y: Place) -> None:
         """Click at a place in the window, in pixels from its upper left corner."""
-        return await self._act(self._tab.page.mouse.click(x, y))
+        await self._tab.page.mouse.click(x, y)
 
     @tool
-    async def drag(self, x: Place, y: Place, to_x: Place, to_y: Place) -> Content:
+    @act
+    async def drag(self, x: Place, y: Place, to_x: Place, to_y: Place) -> None:
         """Press the mouse at one place, move it to another, and release it there."""
-        return await self._act(self._drag((x, y), (to_x, to_y)))
+        mouse = self._tab.page.mouse
+        await mouse.move(x, y)
+        await mouse.down()
+        await mouse.move(to_x, to_y, steps=5)
+        await mouse.up()
 
     # ---- in the browser's loop
 
-    async def _run(self, coroutine: Any) -> Any:
+    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if self._chromium is None:
             self._chromium = shared()
         return await self._chromium.run(coroutine)
 
-    async def _act(self, coroutine: Any) -> Content:
-        return await self._run(self._acted(coroutine))  # type: ignore[no-any-return]
-
-    async def _acted(self, coroutine: Any) -> Content:
+    async def _acted(self, coroutine: Coroutine[Any, Any, None]) -> Content:
         if self._context is None:
             coroutine.close()
             raise RuntimeError("the browser is not open")
@@ -185,20 +251,6 @@ class Window(Toolset):
 
     def _note(self, text: str) -> None:
         self._notes.append(text)
-
-    async def _open(self, url: str, origins: tuple[str, ...]) -> Content:
-        if not self._lives() or origins != self.origins or self._episodes >= RENEWED:
-            await self._renew(origins)
-            self._episodes = 0
-        else:
-            await self._empty()
-        self._notes = []
-        self._episodes += 1
-        await self._goto(url)
-        seen = await self._look()
-        if not self._tab.dead:
-            await self._tab.forget()  # there is no way back into the episode before
-        return seen
 
     async def _renew(self, origins: tuple[str, ...]) -> None:
         assert self._chromium is not None
@@ -297,58 +349,6 @@ class Window(Toolset):
         raise ToolError(
             f"there is no element {ref} here" if "gone" in found else f"element {ref} is {next(iter(found))}"
         )
-
-    async def _click(self, ref: int) -> None:
-        await self._tab.page.mouse.click(*await self._point(ref))
-
-    async def _hover(self, ref: int) -> None:
-        await self._tab.page.mouse.move(*await self._point(ref))
-
-    async def _type(self, ref: int, text: str, submit: bool) -> None:
-        keyboard, text = self._tab.page.keyboard, text[:_LONGEST].encode("utf-8", "replace").decode()
-        x, y = await self._point(ref)
-        if not await self._tab.call("fill", ref, text):
-            await self._tab.page.mouse.click(x, y)
-            await self._tab.call("all", ref)
-            if not text:
-                await keyboard.press("Delete")
-            await (keyboard.type(text) if len(text) <= 200 else keyboard.insert_text(text))
-        if submit:
-            await keyboard.press("Enter")
-
-    async def _press(self, key: str) -> None:
-        try:
-            await self._tab.page.keyboard.press(key)
-        except PlaywrightError:
-            raise ToolError(f"there is no key {key!r}") from None
-
-    async def _select(self, ref: int, option: str) -> None:
-        found = await self._tab.call("select", ref, option.encode("utf-8", "replace").decode()[:_LONGEST])
-        if "gone" in found:
-            raise ToolError(f"there is no element {ref} here")
-        if "wrong" in found:
-            raise ToolError(f"element {ref} is no list; click it")
-        if "known" in found:
-            raise ToolError(f"element {ref} has no such option; it has {', '.join(found['known'])}")
-
-    async def _scroll(self, down: bool, ref: int | None) -> None:
-        found = await self._tab.call("scroll", ref, down)
-        if "gone" in found:
-            raise ToolError(f"there is no element {ref} here")
-        if not found["moved"]:
-            self._note("it is scrolled as far as it goes")
-
-    async def _begin(self, script: str, argument: Any) -> tuple[Any, Content]:
-        await self._tab.page.mouse.move(0, 0)
-        value, _ = await asyncio.gather(self._evaluate(script, argument), self._tab.call("renumber"))
-        return value, await self._look()
-
-    async def _drag(self, begin: tuple[int, int], end: tuple[int, int]) -> None:
-        mouse = self._tab.page.mouse
-        await mouse.move(*begin)
-        await mouse.down()
-        await mouse.move(*end, steps=5)
-        await mouse.up()
 
     async def _goto(self, url: str) -> None:
         if not self._allowed(url):
