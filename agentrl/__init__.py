@@ -14,36 +14,19 @@ __version__ = "0.1.0"
 
 # name -> the module it lives in
 _EXPORTS = {
-    "Env": "agentrl.envs.core",
-    "ToolEnv": "agentrl.envs.tool_env",
-    "ToolError": "agentrl.tools",
-    "tool": "agentrl.tools",
-    "check": "agentrl.envs.check",
-    "make": "agentrl.envs.registry",
-    "register": "agentrl.envs.registry",
-    "Action": "agentrl.types",
-    "Group": "agentrl.types",
-    "Message": "agentrl.types",
-    "Observation": "agentrl.types",
-    "Segment": "agentrl.types",
-    "StopReason": "agentrl.types",
-    "Task": "agentrl.types",
-    "ToolCall": "agentrl.types",
-    "Trajectory": "agentrl.types",
-    "Turn": "agentrl.types",
-    "UserError": "agentrl.errors",
-    "TurnTable": "agentrl.trainers.credit",
-    "assign": "agentrl.trainers.credit",
-    "estimator": "agentrl.trainers.credit",
-    "group_centred": "agentrl.trainers.credit",
-    "modulator": "agentrl.trainers.credit",
-    "transform": "agentrl.trainers.credit",
-    "collect": "agentrl.api",
-    "compare": "agentrl.api",
-    "credit": "agentrl.api",
-    "evaluate": "agentrl.api",
-    "sft": "agentrl.api",
-    "train": "agentrl.api",
+    name: f"agentrl.{module}"
+    for module, names in {
+        "api": "collect compare credit evaluate sft train",
+        "envs.check": "check",
+        "envs.core": "Env",
+        "envs.registry": "make register",
+        "envs.tool_env": "ToolEnv",
+        "errors": "UserError",
+        "tools": "ToolError tool",
+        "trainers.credit": "TurnTable assign estimator group_centred modulator transform",
+        "types": "Action Group Message Observation Segment StopReason Task ToolCall Trajectory Turn",
+    }.items()
+    for name in names.split()
 }
 
 __all__ = [

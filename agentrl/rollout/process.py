@@ -249,7 +249,8 @@ class ProcessEnv(Env):
         self._note(self._ask_now("restore", state=snapshot.state))
 
     def _value(self, method: str) -> Any:
-        return self._ask_now(method)["value"]
+        asked = self._request("value", {"method": method})
+        return self._answer_now(method, asked, self.deadline)["value"]
 
     def _ask_now(self, op: str, **fields: Any) -> dict[str, Any]:
         return self._answer_now(op, self._request(op, fields), self.deadline)

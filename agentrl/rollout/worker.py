@@ -82,13 +82,9 @@ class Worker:
         await made.in_thread(lambda: made.restore(snapshot))
         return _state(made)
 
-    async def op_expert(self, env: int) -> dict[str, Any]:
-        made: Any = self.envs[env]
-        return {"value": await made.in_thread(made.expert)}
-
-    async def op_admissible_actions(self, env: int) -> dict[str, Any]:
-        made: Any = self.envs[env]
-        return {"value": await made.in_thread(made.admissible_actions)}
+    async def op_value(self, env: int, method: str) -> dict[str, Any]:
+        made = self.envs[env]
+        return {"value": await made.in_thread(getattr(made, method))}
 
     async def op_close(self, env: int) -> dict[str, Any]:
         made = self.envs.pop(env, None)

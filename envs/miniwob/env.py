@@ -21,6 +21,7 @@ from agentrl.envs.miniwob.solvers import SOLVERS
 from agentrl.envs.miniwob.tasks import LIMIT, LIMITS, TASKS
 from agentrl.envs.tool_env import ToolEnv
 from agentrl.errors import UserError, unknown
+from agentrl.tools import ToolError
 from agentrl.tools.browser import Element, View, Window
 from agentrl.tools.call import Called
 from agentrl.types import Action, Content, Message, Part, ToolCall, text_of
@@ -106,7 +107,7 @@ class MiniWoB(ToolEnv):
         screen = Screen(self.utterance, self.seen.elements, " ".join(self.seen.lines()), self.done)
         try:
             return SOLVERS[self.page](screen)
-        except (Lost, LookupError, StopIteration, ValueError):
+        except (Lost, LookupError, StopIteration, ToolError, ValueError):
             return click(screen.next(screen.elements)) if screen.elements else ToolCall("press", key="Tab")
 
     def state_key(self) -> Any:

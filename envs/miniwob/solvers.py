@@ -5,12 +5,12 @@ A solver takes a :class:`Screen`, which is what the agent knows, and gives the n
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable
 from itertools import pairwise
 
-from agentrl.envs.miniwob.screen import Lost, Screen, click
+from agentrl.envs.miniwob.screen import Screen, click
+from agentrl.tools.calculator import calculator
 from agentrl.types import ToolCall
 
 Solver = Callable[[Screen], ToolCall]
@@ -263,15 +263,15 @@ def _(s: Screen) -> ToolCall:
 @solver("simple-arithmetic")
 def _(s: Screen) -> ToolCall:
     problem = next(e.name for e in s.elements if e.name.endswith("="))
-    return s.fill({0: str(_value(problem.rstrip("= ").replace("x", "*")))}, "Submit")
+    return s.fill({0: calculator(problem.rstrip("= ").replace("x", "*"))}, "Submit")
 
 
 @solver("simple-algebra")
 def _(s: Screen) -> ToolCall:
     problem = next(e.name for e in s.elements if " = " in e.name)
     left, _, right = problem.partition(" = ")
-    value = next(x for x in range(-400, 401) if _value(left, x) == _value(right, x))
-    return s.fill({0: str(value)}, "Submit")
+    solves = (x for x in range(-400, 401) if calculator(f"({left}) - ({right})".replace("x", f"({x})")) == "0")
+    return s.fill({0: str(next(solves))}, "Submit")
 
 
 @solver("visual-addition")
@@ -386,25 +386,3 @@ def _(s: Screen) -> ToolCall:
     turns = [e for e in s.all("link") if e.name in ("<", ">")]
     last = next((e.name for e in reversed(s.clicked) if e.name in ("<", ">")), ">")
     return click(next((e for e in turns if e.name == last), turns[0]))  # on, to the end, and back
-
-
-def _value(text: str, x: int = 0) -> int:
-    """The value of a sum with whole numbers and x."""
-
-    def of(node: ast.AST) -> int:
-        match node:
-            case ast.BinOp(left, ast.Add(), right):
-                return of(left) + of(right)
-            case ast.BinOp(left, ast.Sub(), right):
-                return of(left) - of(right)
-            case ast.BinOp(left, ast.Mult(), right):
-                return of(left) * of(right)
-            case ast.UnaryOp(ast.USub(), operand):
-                return -of(operand)
-            case ast.Constant(int(value)):
-                return value
-            case ast.Name("x"):
-                return x
-        raise Lost(f"{text!r} is no sum")
-
-    return of(ast.parse(text.strip(), mode="eval").body)

@@ -7,29 +7,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from agentrl.trainers.credit.normalise import scan
 from agentrl.trainers.credit.registry import estimator
-from agentrl.trainers.credit.table import Floats, Ints, TurnTable
+from agentrl.trainers.credit.table import Floats, TurnTable
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-def scan(reward: Floats, value: Floats, length: Ints, last: Floats, gamma: float, lam: float) -> Floats:
-    """Advantages [K] of sequences that lie one after another, ``length`` [M] steps each (at least one).
-
-    ``d_t = r_t + gamma V_{t+1} - V_t``, ``A_t = d_t + gamma lam A_{t+1}``. ``value`` [K] is that of the state before
-    each step, ``last`` [M] that of the state after a sequence. Runs backwards over all sequences at once.
-    """
-    longest_first = np.argsort(-length, kind="stable")
-    end = (np.cumsum(length) - 1)[longest_first]
-    alive = np.searchsorted(-length[longest_first], -np.arange(length.max(initial=0)), side="left")
-    following, carry = last[longest_first], np.zeros(len(length))
-    advantages = np.zeros(len(reward))
-    for back, n in enumerate(alive):  # the n sequences that have more than ``back`` steps
-        at = end[:n] - back
-        carry[:n] = reward[at] + gamma * following[:n] - value[at] + gamma * lam * carry[:n]
-        following[:n] = value[at]
-        advantages[at] = carry[:n]
-    return advantages
 
 
 def turn_returns(table: TurnTable, *, gamma: float, lam: float, bootstrap: bool) -> Floats:

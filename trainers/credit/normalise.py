@@ -62,22 +62,29 @@ def spread(values: Floats, group: Ints, *, ddof: int = 1, zero_tol: float = 1e-9
     return found
 
 
-def returns_to_go(table: TurnTable, gamma: float) -> Floats:
-    """[N] ``R_t = r_t + gamma * R_{t+1}`` inside each trajectory: the discounted sum of rewards from a turn on.
+def scan(reward: Floats, value: Floats, length: Ints, last: Floats, gamma: float, lam: float) -> Floats:
+    """Advantages [K] of sequences that lie one after another, ``length`` [M] steps each (at least one).
 
-    Runs backwards over all trajectories at once, longest first, so that it costs N operations and equals the plain
-    loop bit for bit.
+    ``d_t = r_t + gamma V_{t+1} - V_t``, ``A_t = d_t + gamma lam A_{t+1}``. ``value`` [K] is that of the state before
+    each step, ``last`` [M] that of the state after a sequence. Runs backwards over all sequences at once, longest
+    first, so that it costs K operations and equals the plain loop bit for bit.
     """
-    longest_first = np.argsort(-table.length, kind="stable")
-    last = (table.start + table.length - 1)[longest_first]
-    alive = np.searchsorted(-table.length[longest_first], -np.arange(table.length.max(initial=0)), side="left")
-    returns = np.zeros(len(table))
-    carry = np.zeros(len(last))
-    for back, n in enumerate(alive):  # the n trajectories that have more than ``back`` turns
-        rows = last[:n] - back
-        carry[:n] = table.reward[rows] + gamma * carry[:n]
-        returns[rows] = carry[:n]
-    return returns
+    longest_first = np.argsort(-length, kind="stable")
+    end = (np.cumsum(length) - 1)[longest_first]
+    alive = np.searchsorted(-length[longest_first], -np.arange(length.max(initial=0)), side="left")
+    following, carry = last[longest_first], np.zeros(len(length))
+    advantages = np.zeros(len(reward))
+    for back, n in enumerate(alive):  # the n sequences that have more than ``back`` steps
+        at = end[:n] - back
+        carry[:n] = reward[at] + gamma * following[:n] - value[at] + gamma * lam * carry[:n]
+        following[:n] = value[at]
+        advantages[at] = carry[:n]
+    return advantages
+
+
+def returns_to_go(table: TurnTable, gamma: float) -> Floats:
+    """[N] ``R_t = r_t + gamma * R_{t+1}`` inside each trajectory: the discounted sum of rewards from a turn on."""
+    return scan(table.reward, np.zeros(len(table)), table.length, np.zeros(len(table.ids)), gamma, 1.0)
 
 
 def joint(*columns: Ints) -> Ints:

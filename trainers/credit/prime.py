@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from agentrl.trainers.credit.gae import scan
-from agentrl.trainers.credit.normalise import whitened
+from agentrl.trainers.credit.normalise import scan, whitened
 from agentrl.trainers.credit.registry import estimator
 from agentrl.trainers.credit.rloo import rloo
 from agentrl.trainers.credit.table import Floats, TurnTable

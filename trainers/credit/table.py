@@ -90,10 +90,8 @@ class TurnTable:
     privileged: bool = False  # whether the anchors hold what no agent could know
 
     def __post_init__(self) -> None:
-        for name, dtype in _PER_TURN.items():
-            self._freeze(name, dtype, len(self.trajectory))
-        for name, dtype in _PER_TRAJECTORY.items():
-            self._freeze(name, dtype, len(self.ids))
+        for name, dtype in _DECLARED.items():
+            self._freeze(name, dtype, len(self.ids if name in _PER_TRAJECTORY else self.trajectory))
         for name in PER_TOKEN:
             self._freeze(name, np.float64, len(self.token_turn) if len(getattr(self, name)) else 0)
         object.__setattr__(self, "rewards", {name: _frozen(name, r, len(self.ids)) for name, r in self.rewards.items()})
@@ -303,40 +301,18 @@ class TurnTable:
             raise UserError(f"{name} of {where(i)} is {column[i]}{why}")
 
 
-_PER_TURN: dict[str, type] = {
-    "trajectory": np.int64,
-    "turn": np.int64,
-    "reward": np.float64,
-    "penalty": np.float64,
-    "valid": np.bool_,
-    "anchor": np.int64,
-    "next_anchor": np.int64,
-    "action": np.int64,
-    "observation": np.int64,
-    "tokens": np.int64,
-    "starts_segment": np.bool_,
-    "entropy": np.float64,
-    "logprob": np.float64,
-    "tool_calls": np.int64,
-    "cost": np.float64,
-    "values": np.float64,
-    "mc_values": np.float64,
-    "mc_error": np.float64,
-}
-_PER_TRAJECTORY: dict[str, type] = {
-    "group": np.int64,
-    "task": np.int64,
-    "outcome": np.float64,
-    "success": np.bool_,
-    "length": np.int64,
-    "ended": np.str_,
-    "parent": np.int64,
-    "branch_turn": np.int64,
-    "branch_token": np.int64,
-    "last_value": np.float64,
-}
 PER_TOKEN = ("token_values", "token_rewards")
-COLUMNS = (*_PER_TURN, *_PER_TRAJECTORY, *PER_TOKEN, "rewards")
+_PER_TRAJECTORY = (
+    "group", "task", "outcome", "success", "length", "ended", "parent", "branch_turn", "branch_token", "last_value",
+)  # fmt: skip
+_TYPES: dict[str, type] = {"Ints": np.int64, "Floats": np.float64, "Bools": np.bool_, "npt.NDArray[np.str_]": np.str_}
+# columns of turns and of trajectories, with the types that the class declares
+_DECLARED: dict[str, type] = {
+    field.name: _TYPES[str(field.type)]
+    for field in dataclasses.fields(TurnTable)
+    if field.type in _TYPES and field.name not in PER_TOKEN
+}
+COLUMNS = (*_DECLARED, *PER_TOKEN, "rewards")
 _DEFAULTS: dict[str, Any] = {
     "penalty": 0.0,
     "valid": True,
