@@ -40,11 +40,12 @@ class Batch:
     def ids(self) -> list[str]:
         return [id for members in self.members.values() for id in members]
 
-    def place(self, message: str) -> str:
-        """``message`` about a trajectory with file, and line where there is one, in front."""
-        named = re.search(r"""trajectory (['"])(.*?)\1""", message)
-        line = self.lines.get(named.group(2)) if named else None
-        return f"{self.source}{'' if line is None else f', line {line}'}: {message}"
+
+def placed(source: str, lines: Mapping[str, int], message: str) -> str:
+    """``message`` about a trajectory with file, and line where there is one, in front."""
+    named = re.search(r"""trajectory (['"])(.*?)\1""", message)
+    line = lines.get(named.group(2)) if named else None
+    return f"{source}{'' if line is None else f', line {line}'}: {message}"
 
 
 def batches(path: str | Path) -> list[Batch]:
@@ -85,7 +86,7 @@ def credited(found: Sequence[Batch], rewards: Sequence[Spec], credit: Sequence[S
         try:
             given = assign(batch.table, rewards, credit, state)
         except UserError as error:
-            raise UserError(batch.place(str(error))) from None
+            raise UserError(placed(batch.source, batch.lines, str(error))) from None
         state = given.state
         yield batch, given
 

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentrl.errors import UserError, unknown
-from agentrl.trainers.credit.batches import Batch
+from agentrl.trainers.credit.batches import Batch, placed
 from agentrl.trainers.credit.columns import after_end, mean, same_text
 from agentrl.trainers.credit.table import TurnTable
 
@@ -94,13 +94,16 @@ def read_lines(path: str | Path) -> Batch:
     if not found:
         raise UserError(f"{path} holds no trajectories")
     _check_groups(found, numbers, path)
-    _check_parents(found, numbers, path)
+    try:
+        table = _table(found)
+    except UserError as error:
+        raise UserError(placed(str(path), numbers, str(error))) from None
     members: dict[str, list[str]] = {}
     for line in found:
         members.setdefault(line.group, []).append(line.id)
     return Batch(
         str(path),
-        _table(found, str(path)),
+        table,
         members,
         {line.id: [(step.state, step.did or "") for step in line.steps] for line in found},
         numbers,
@@ -125,6 +128,8 @@ def _line(raw: Any, at: str) -> Line:
         raise UserError(f"{at}: {_explained(error, raw)}") from None
     if not line.steps and line.ended != "failed":
         raise UserError(f"{at}: trajectory {line.id!r} has no steps")
+    if line.parent is not None and line.branch_turn is None:
+        raise UserError(f"{at}: trajectory {line.id!r} has a parent and no branch_turn")
     for turn, step in enumerate(line.steps):
         for name in ("entropies", "logprobs", "values", "token_rewards"):
             values = getattr(step, name)
@@ -164,43 +169,17 @@ def _check_groups(found: Sequence[Line], numbers: dict[str, int], path: Path) ->
             raise UserError(f"{at} has rewards {mine}, but {named.id!r} has {theirs}: every line needs the same names")
 
 
-def _check_parents(found: Sequence[Line], numbers: dict[str, int], path: Path) -> None:
-    by_id = {line.id: line for line in found}
-    for line in found:
-        if line.parent is None:
-            continue
-        what = f"{path}, line {numbers[line.id]}: trajectory {line.id!r}"
-        parent = by_id.get(line.parent)
-        if parent is None:
-            raise UserError(f"{what} has the parent {line.parent!r}, which is not in the file")
-        if parent.group != line.group:
-            raise UserError(f"{what} has a parent, {parent.id!r}, of another group")
-        if line.branch_turn is None:
-            raise UserError(f"{what} has a parent and no branch_turn")
-        if line.branch_turn > min(len(line.steps), len(parent.steps)):
-            raise UserError(
-                f"{what} was branched after {line.branch_turn} turns, but it has {len(line.steps)} "
-                f"and its parent {len(parent.steps)}"
-            )
-        seen, up = {line.id}, parent
-        while up.parent is not None and up.parent in by_id and up.id not in seen:
-            seen.add(up.id)
-            up = by_id[up.parent]
-        if up.id in seen:
-            raise UserError(f"{what} is its own ancestor: its parents form a circle")
-
-
 def table_of(lines: Sequence[dict[str, Any]]) -> TurnTable:
     """The table of lines that are parsed JSON already. Raises UserError as :func:`read_lines` does."""
     found = [_line(raw, f"line {number}") for number, raw in enumerate(lines, 1)]
-    return _table(found, "the lines")
+    return _table(found)
 
 
-def _table(found: Sequence[Line], path: str) -> TurnTable:
+def _table(found: Sequence[Line]) -> TurnTable:
     excluded = {line.id: "failed" for line in found if line.ended == "failed"}
     kept = [line for line in found if line.id not in excluded]
     if not kept:
-        raise UserError(f"{path}: every trajectory failed")
+        raise UserError("every trajectory failed")
     steps = [step for line in kept for step in line.steps]
     names = dict.fromkeys(name for step in steps for name in step.scores or ())
     ended = np.array([line.ended for line in kept])
