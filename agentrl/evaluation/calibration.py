@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,6 +37,3 @@ class Calibration:
         place = np.minimum((q * BINS).astype(int), BINS - 1)
         gaps = [abs(float((q - won)[place == b].sum())) for b in range(BINS)]
         return cls(float(((q - won) ** 2).mean()), sum(gaps) / len(q), float(q.mean()), len(q))
-
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)

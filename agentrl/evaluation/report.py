@@ -7,7 +7,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,6 @@ class Rate:
         low, high = wilson(wins, n) if len(tasks) == n else clustered(attempts)
         return cls(wins / n if n else 0.0, low, high, n)
 
-    def plain(self) -> dict[str, Any]:
-        return {"success": self.success, "ci_low": self.ci_low, "ci_high": self.ci_high, "episodes": self.episodes}
-
     def __str__(self) -> str:
         return f"{self.success:.1%} [{self.ci_low:.1%}, {self.ci_high:.1%}] of {self.episodes}"
 
@@ -53,9 +50,6 @@ class Mean:
     def of(cls, values: Sequence[float]) -> Mean:
         low, high = bootstrap(values) if len(values) > 1 else (None, None)
         return cls(float(np.mean(values)) if len(values) else 0.0, low, high)
-
-    def plain(self) -> dict[str, Any]:
-        return {"mean": self.mean, "ci_low": self.ci_low, "ci_high": self.ci_high}
 
     def __str__(self) -> str:
         ends = "" if self.ci_low is None else f" [{self.ci_low:.3g}, {self.ci_high:.3g}]"
@@ -121,21 +115,21 @@ class Report:
         return {
             "suite": self.suite,
             "policy": self.policy,
-            **self.overall.plain(),
-            "by_type": {name: rate.plain() for name, rate in self.by_type.items()},
-            "by_split": {name: rate.plain() for name, rate in self.by_split.items()},
-            "by_level": {name: rate.plain() for name, rate in self.by_level.items()},
+            **vars(self.overall),
+            "by_type": _plain(self.by_type),
+            "by_split": _plain(self.by_split),
+            "by_level": _plain(self.by_level),
             "turns": self.turns,
             "tokens": self.tokens,
             "reward": self.reward,
             "stop_reasons": self.stops,
             "failed_episodes": self.failed,
-            "measures": {name: mean.plain() for name, mean in self.measures.items()},
-            "pass_at_k": {str(k): mean.plain() for k, mean in self.pass_at.items()},
-            "pass_hat_k": {str(k): mean.plain() for k, mean in self.pass_hat.items()},
+            "measures": _plain(self.measures),
+            "pass_at_k": _plain(self.pass_at),
+            "pass_hat_k": _plain(self.pass_hat),
             "productivity": self.productivity,
             "turn_seconds": self.turn_seconds,
-            "calibration": self.calibration.plain() if self.calibration else None,
+            "calibration": asdict(self.calibration) if self.calibration else None,
             "by_task": self.tasks,
         }
 
@@ -260,6 +254,10 @@ def _over_attempts(of: Callable[[int, int, int], float], tries: Mapping[str, Seq
     most = max((len(t) for t in tries.values()), default=0)
     steps = sorted({*(2**i for i in range(most.bit_length()) if 2**i <= most), most} - {0})
     return {k: Mean.of([of(k, sum(t), len(t)) for t in tries.values() if len(t) >= k]) for k in steps}
+
+
+def _plain(found: Mapping[Any, Rate | Mean]) -> dict[str, dict[str, Any]]:
+    return {str(name): dict(vars(value)) for name, value in found.items()}
 
 
 def _cell(text: str) -> str:
