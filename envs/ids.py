@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import overload
+from inspect import isfunction
+from types import ModuleType
+from typing import Any, overload
 
 
 def by_kind(kinds: Iterable[object], **splits: range) -> dict[str, list[str]]:
     """``KIND/SEED`` for every seed of each split, all kinds in turn: ``by_kind(KINDS, train=TRAIN, unseen=UNSEEN)``."""
     named = [str(kind) for kind in kinds]
     return {split: [f"{kind}/{seed}" for seed in seeds for kind in named] for split, seeds in splits.items()}
+
+
+def functions_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """The public functions that a module defines, by name and in order: kinds of tasks, each drawn by its function."""
+    own = {name: f for name, f in vars(module).items() if isfunction(f) and f.__module__ == module.__name__}
+    return {name: f for name, f in own.items() if not name.startswith("_")}
 
 
 class Ids(Sequence[str]):

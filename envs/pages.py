@@ -1,8 +1,24 @@
-"""What the web sites of environments answer with."""
+"""The web sites of environments: a server in this process, and what it answers with."""
 
 from __future__ import annotations
 
-from http.server import BaseHTTPRequestHandler
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class PageServer(ThreadingHTTPServer):
+    """A server on a free port of this machine that nothing else reaches, in a thread of that ``name``."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: Any, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        threading.Thread(target=self.serve_forever, args=(0.05,), name=name, daemon=True).start()
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
 
 
 class PageHandler(BaseHTTPRequestHandler):

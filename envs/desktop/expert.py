@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentrl.envs.desktop.tasks import Goal
+from agentrl.envs.desktop.templates import Goal
 from agentrl.tools.desktop import Element, View
 from agentrl.types import ToolCall
 

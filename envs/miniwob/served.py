@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
+
+from agentrl.envs.pages import PageServer
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -23,7 +24,4 @@ def served(folder: str) -> str:
 
 @functools.cache
 def _origin(folder: str, _process: int) -> str:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, directory=folder))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="agentrl-miniwob", daemon=True).start()
-    return f"http://127.0.0.1:{server.server_address[1]}"
+    return PageServer(functools.partial(_Handler, directory=folder), "agentrl-miniwob").origin

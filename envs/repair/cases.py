@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 from agentrl.envs.code.data import WORDS
 
@@ -141,10 +140,3 @@ def tables(r: random.Random) -> list[str]:
     lines = "\n".join(["what,n", *(f"{field()},{r.choice(('', r.randint(1, 99)))}" for _ in range(3)), "", ""])
     fields = ",".join(field() for _ in range(3))
     return [f"split_line({fields!r})", f"read_table({lines!r})", f"column_total({lines!r}, 'n')"]
-
-
-CASES: dict[str, Callable[[random.Random], list[str]]] = {
-    f.__name__: f
-    for f in (intervals, wrapping, account, matrix, roman, routes, likeness, schedule, dates, stock, formula, figures,
-              memory, tables)
-}  # fmt: skip

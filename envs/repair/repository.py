@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from agentrl.envs.code.data import WORDS
+from agentrl.envs.ids import functions_of
+from agentrl.envs.repair import cases as drawn
 from agentrl.envs.repair.bugs import BUGS
-from agentrl.envs.repair.cases import CASES
 from agentrl.seeds import derive
 
 VISIBLE, SHOWN = 5, 2  # cases in the tests, and how many of them show the mistake
 HIDDEN, JUDGED = 10, 4  # cases that judge, likewise
 BESIDE = 2  # further modules, without mistakes
 TEST = "tests/test_{module}.py"
+CASES = functions_of(drawn)  # module -> what draws calls of its functions
 
 
 Case = tuple[str, str]  # a call, and what it gives

@@ -6,13 +6,12 @@ form to what it makes of a search. So the server keeps nothing, and who looks at
 
 from __future__ import annotations
 
+import functools
 import os
-import threading
 from html import escape
-from http.server import ThreadingHTTPServer
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from agentrl.envs.pages import PageHandler
+from agentrl.envs.pages import PageHandler, PageServer
 from agentrl.envs.shop import store
 from agentrl.envs.shop.catalogue import catalogue
 from agentrl.envs.shop.store import Page, State
@@ -79,20 +78,6 @@ def _title(page: Page) -> str:
     return f"Shop: {page.name}"
 
 
-class Site(ThreadingHTTPServer):
-    """The server, on a free port of this machine that nothing else reaches."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        threading.Thread(target=self.serve_forever, name="agentrl-shop", daemon=True).start()
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
 class _Handler(PageHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -105,14 +90,11 @@ class _Handler(PageHandler):
             self.answer(404, "<title>Shop</title><p>There is no such page.</p>")
 
 
-_site: tuple[int, Site] | None = None
-_lock = threading.Lock()
-
-
-def shared() -> Site:
+def shared() -> PageServer:
     """The server of this process; a forked child has its own."""
-    global _site
-    with _lock:
-        if _site is None or _site[0] != os.getpid():
-            _site = os.getpid(), Site()
-        return _site[1]
+    return _of_process(os.getpid())
+
+
+@functools.cache
+def _of_process(_pid: int) -> PageServer:
+    return PageServer(_Handler, "agentrl-shop")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sqlite3
 import threading
 from html import escape
-from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from agentrl.envs.pages import PageHandler
+from agentrl.envs.pages import PageHandler, PageServer
 from agentrl.envs.site import data
 from agentrl.envs.site.data import TABLES, Field, Table
 
@@ -21,20 +20,13 @@ _STYLE = (
 )
 
 
-class App(ThreadingHTTPServer):
+class App(PageServer):
     """One application with one database. ``begin`` puts the database back."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self.lock = threading.Lock()  # one request at a time: sqlite's connection is shared
         self.db = data.fresh()
-        threading.Thread(target=self.serve_forever, args=(0.05,), name="agentrl-site", daemon=True).start()
-
-    @property
-    def origin(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        super().__init__(_Handler, "agentrl-site")
 
     def begin(self) -> None:
         with self.lock:
