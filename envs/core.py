@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import json
 import math
-import os
 import queue
 import random
 import threading
@@ -24,6 +23,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 import gymnasium
 
 from agentrl.envs.spaces import ActionSpace, Messages
+from agentrl.once import background_loop
 from agentrl.types import Action, Observation, ToolCall
 
 T = TypeVar("T")
@@ -234,10 +234,7 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a state key holds plain data only, not {type(value).__name__}")
 
 
-_loop: asyncio.AbstractEventLoop | None = None
-_loop_lock = threading.Lock()
 _LOOP_THREAD = "agentrl-sync"
-_loop_owner = 0  # a forked child inherits the loop but not its thread
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -246,15 +243,10 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     All of them share one loop in a background thread, so that what an environment holds open between two calls (a
     connection, a browser) stays usable.
     """
-    global _loop, _loop_owner
-    with _loop_lock:
-        if _loop is None or _loop_owner != os.getpid():
-            _loop, _loop_owner = asyncio.new_event_loop(), os.getpid()
-            threading.Thread(target=_loop.run_forever, name=_LOOP_THREAD, daemon=True).start()
     if threading.current_thread().name == _LOOP_THREAD:
         coroutine.close()
         raise RuntimeError("a coroutine of an environment must await areset() and astep(), not call reset() and step()")
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop)
+    future = asyncio.run_coroutine_threadsafe(coroutine, background_loop(_LOOP_THREAD))
     try:
         return future.result()
     except BaseException:

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 
 from agentrl.errors import UserError
+from agentrl.once import background_loop
 from agentrl.tools.tool import MARK, BadCall, Terms, Tool, ToolError, Toolset
 from agentrl.types import Content, Part
 
 T = TypeVar("T")
 PATIENCE = 60.0  # seconds that a server has to start
+_LOOP_THREAD = "agentrl-mcp"
 
 
 def mcp(*server: str, stateless: bool = False, seconds: float = 30.0) -> Toolset:
@@ -100,15 +101,11 @@ class RemoteTool(Tool):
 class Connection:
     """A session with a server. All of them live in one background loop, each in a task that opens and closes it."""
 
-    _loop: ClassVar[asyncio.AbstractEventLoop | None] = None
-    _owner: ClassVar[int] = 0  # a forked child inherits the loop but not its thread
-    _lock: ClassVar[threading.Lock] = threading.Lock()
-
     def __init__(self, server: tuple[str, ...]) -> None:
         self.server = server
         self._calls: asyncio.Queue[Callable[[Any], Coroutine[Any, Any, None]] | None] = asyncio.Queue()
         ready: Future[None] = Future()
-        self._task = asyncio.run_coroutine_threadsafe(self._live(ready), self._shared_loop())
+        self._task = asyncio.run_coroutine_threadsafe(self._live(ready), background_loop(_LOOP_THREAD))
         try:
             ready.result(PATIENCE)
         except UserError:
@@ -162,9 +159,8 @@ class Connection:
 
     def close(self) -> None:
         """May be called twice."""
-        loop = self._shared_loop()
         if self.alive:
-            loop.call_soon_threadsafe(self._calls.put_nowait, None)
+            background_loop(_LOOP_THREAD).call_soon_threadsafe(self._calls.put_nowait, None)
             try:
                 self._task.result(PATIENCE)
             except BaseException:
@@ -181,7 +177,7 @@ class Connection:
 
         if not self.alive:
             raise ConnectionError(f"the MCP server {' '.join(self.server)!r} has gone")
-        self._shared_loop().call_soon_threadsafe(self._calls.put_nowait, asked)
+        background_loop(_LOOP_THREAD).call_soon_threadsafe(self._calls.put_nowait, asked)
         return answer.result(patience)
 
     async def _live(self, ready: Future[None]) -> None:
@@ -195,14 +191,6 @@ class Connection:
             if not ready.done():
                 ready.set_exception(error)
             raise
-
-    @classmethod
-    def _shared_loop(cls) -> asyncio.AbstractEventLoop:
-        with cls._lock:
-            if cls._loop is None or cls._owner != os.getpid():
-                cls._loop, cls._owner = asyncio.new_event_loop(), os.getpid()
-                threading.Thread(target=cls._loop.run_forever, name="agentrl-mcp", daemon=True).start()
-            return cls._loop
 
 
 def _client(server: tuple[str, ...], errors: Any) -> Any:

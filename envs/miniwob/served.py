@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 from http.server import SimpleHTTPRequestHandler
 
 from agentrl.envs.pages import PageServer
+from agentrl.once import once_a_process
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -17,11 +17,7 @@ class _Handler(SimpleHTTPRequestHandler):
         pass  # the terminal is the user's
 
 
+@once_a_process
 def served(folder: str) -> str:
     """The origin under which a folder is served, by this process, on a free port."""
-    return _origin(folder, os.getpid())
-
-
-@functools.cache
-def _origin(folder: str, _process: int) -> str:
     return PageServer(functools.partial(_Handler, directory=folder), "agentrl-miniwob").origin

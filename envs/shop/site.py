@@ -6,8 +6,6 @@ form to what it makes of a search. So the server keeps nothing, and who looks at
 
 from __future__ import annotations
 
-import functools
-import os
 from html import escape
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -15,6 +13,7 @@ from agentrl.envs.pages import PageHandler, PageServer
 from agentrl.envs.shop import store
 from agentrl.envs.shop.catalogue import catalogue
 from agentrl.envs.shop.store import Page, State
+from agentrl.once import once_a_process
 
 _STYLE = (
     "body{font:16px sans-serif;margin:16px;max-width:900px} a{margin:2px} .button{border:1px solid;padding:2px 6px}"
@@ -90,11 +89,7 @@ class _Handler(PageHandler):
             self.answer(404, "<title>Shop</title><p>There is no such page.</p>")
 
 
+@once_a_process
 def shared() -> PageServer:
-    """The server of this process; a forked child has its own."""
-    return _of_process(os.getpid())
-
-
-@functools.cache
-def _of_process(_pid: int) -> PageServer:
+    """The server of this process."""
     return PageServer(_Handler, "agentrl-shop")

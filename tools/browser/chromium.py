@@ -10,7 +10,6 @@ import asyncio
 import atexit
 import os
 import shutil
-import threading
 from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from playwright.async_api import BrowserContext, Playwright, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
 from agentrl.errors import UserError
+from agentrl.once import background_loop, once_a_process
 
 T = TypeVar("T")
 
@@ -38,8 +38,7 @@ class Chromium:
     """A browser that is started when it is first needed, and again after it crashed."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="agentrl-chromium", daemon=True).start()
+        self._loop = background_loop("agentrl-chromium")
         self._playwright: Playwright | None = None
         self._browser: PlaywrightBrowser | None = None
         self._starting: asyncio.Lock = asyncio.Lock()
@@ -116,15 +115,9 @@ def executable(playwright: Playwright) -> str:
     raise UserError("no Chromium found; to mend it: apt-get install chromium, or playwright install chromium")
 
 
-_shared: tuple[int, Chromium] | None = None
-_lock = threading.Lock()
-
-
+@once_a_process
 def shared() -> Chromium:
-    """The Chromium of this process; a forked child has its own."""
-    global _shared
-    with _lock:
-        if _shared is None or _shared[0] != os.getpid():
-            _shared = os.getpid(), Chromium()
-            atexit.register(_shared[1].close)
-        return _shared[1]
+    """The Chromium of this process."""
+    chromium = Chromium()
+    atexit.register(chromium.close)
+    return chromium

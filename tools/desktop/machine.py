@@ -43,7 +43,7 @@ class Machine:
         require()
         self.seconds = seconds
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 closed with the process
-        self._process: subprocess.Popen[bytes] = spawner(os.getpid()).submit(self._start).result()
+        self._process: subprocess.Popen[bytes] = spawner().submit(self._start).result()
 
     @property
     def lives(self) -> bool:

@@ -22,6 +22,7 @@ import docker
 from docker.errors import DockerException, ImageNotFound, NotFound
 
 from agentrl.errors import UserError
+from agentrl.once import once_a_process
 from agentrl.tools.sandboxes import seccomp
 from agentrl.tools.sandboxes.base import Limits, SandboxError
 from agentrl.tools.sandboxes.local import ENVIRONMENT, own_user_id
@@ -47,7 +48,7 @@ class Docker:
         self.image = image or os.environ.get("AGENTRL_DOCKER_IMAGE", IMAGE)
 
     def open(self, limits: Limits) -> GuestSession:
-        client = _client(os.getpid())
+        client = _client()
         return GuestSession(lambda: _Container(client, self.image, limits), limits)
 
 
@@ -131,8 +132,8 @@ class _Container:
             os.close(into)
 
 
-@functools.cache
-def _client(_pid: int) -> Any:
+@once_a_process
+def _client() -> Any:
     try:
         client = docker.from_env(timeout=60)
         client.ping()

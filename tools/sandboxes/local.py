@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from agentrl.errors import UserError
+from agentrl.once import once_a_process
 from agentrl.tools.sandboxes import seccomp
 from agentrl.tools.sandboxes.base import Limits, SandboxError
 from agentrl.tools.sandboxes.session import GuestSession
@@ -67,7 +68,7 @@ class Local:
         return session
 
     def _launch(self, limits: Limits) -> _Process:
-        return spawner(os.getpid()).submit(self._spawn, limits).result()
+        return spawner().submit(self._spawn, limits).result()
 
     def _spawn(self, limits: Limits) -> _Process:
         own_user = os.geteuid() == 0 and not self.unconfined and "user" in self.layers
@@ -160,8 +161,8 @@ def own_user_id() -> int:
     return _OWN_USERS + (os.getpid() % 2**21 << 8) + next(_numbers) % 256
 
 
-@functools.cache
-def spawner(_pid: int) -> ThreadPoolExecutor:
+@once_a_process
+def spawner() -> ThreadPoolExecutor:
     """One thread that starts all: the kernel takes the end of the starting thread for the end of the parent."""
     return ThreadPoolExecutor(1, "agentrl-sandbox")
 

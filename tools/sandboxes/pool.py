@@ -5,12 +5,11 @@ A session is handed out once and never again: what one episode did to it cannot 
 
 from __future__ import annotations
 
-import functools
-import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from agentrl.once import once_a_process
 from agentrl.tools.sandboxes import sandbox_named
 from agentrl.tools.sandboxes.base import Limits, Sandbox, Session
 
@@ -54,11 +53,7 @@ class Pool:
                 future.result().close()
 
 
+@once_a_process
 def shared(name: str, limits: Limits) -> Pool:
     """This process's pool of a sandbox."""
-    return _shared(name, limits, os.getpid())
-
-
-@functools.cache
-def _shared(name: str, limits: Limits, _pid: int) -> Pool:
     return Pool(sandbox_named(name), limits)

@@ -132,8 +132,7 @@ def test_a_missing_image_or_daemon_is_named_with_its_cure(client, monkeypatch):
 
     with pytest.raises(UserError, match="docker pull no-such-image"):
         docker.Docker("no-such-image").open(Limits())
-    docker._client.cache_clear()
+    monkeypatch.setattr(docker, "_client", docker._client.__wrapped__)  # asked anew
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
     with pytest.raises(UserError, match="finds no daemon"):
         docker.Docker().open(Limits())
-    docker._client.cache_clear()
