@@ -21,14 +21,16 @@ P = TypeVar("P", bound=Made)
 
 
 def homes(package: str, ids: str) -> dict[str, str]:
-    """Where the function of each id lives: in the file of its name, or after ``@`` that of another one.
+    """Where the function or class of each id lives: one of the same name in a file of that name, or else as told.
 
-    ``"gae gae-token@gae"`` -> ``{"gae": "PACKAGE.gae:gae", "gae-token": "PACKAGE.gae:gae_token"}``
+    ``"gae gae-token@gae trace:TRACE"`` ->
+    ``{"gae": "PACKAGE.gae:gae", "gae-token": "PACKAGE.gae:gae_token", "trace": "PACKAGE.trace:TRACE"}``
     """
     found = {}
     for word in ids.split():
-        id, _, file = word.replace("-", "_").partition("@")
-        found[word.partition("@")[0]] = f"{package}.{file or id}:{id}"
+        place, _, name = word.partition(":")
+        id, _, file = place.partition("@")
+        found[id] = ":".join((f"{package}.{file or id}", name or id)).replace("-", "_")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -46,17 +46,21 @@ def model_of(id: str, function: Callable[..., Any]) -> type[BaseModel]:
 
 def check(id: str, model: type[BaseModel], options: Mapping[str, Any], also: Sequence[str] = ()) -> dict[str, Any]:
     """All options with their values. Raises UserError for a bad value or an unknown option; ``also`` are known too."""
-    known = list(model.model_fields)
+    chosen = made(id, model, options, [*model.model_fields, *also])
+    return {name: getattr(chosen, name) for name in model.model_fields}
+
+
+def made(id: str, model: type[M], options: Mapping[str, Any], known: Collection[str]) -> M:
+    """``model`` of the ``options``. Raises UserError for a bad value, or an option that it does not have."""
     for name in options:
-        if name not in known:
-            raise unknown(f"option of {id}", name, [*known, *also])
+        if name not in model.model_fields:
+            raise unknown(f"option of {id}", name, known)
     try:
-        chosen = model(**options)
+        return model(**options)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         raise UserError(f"option {path} of {id}: {first['msg']}, not {first['input']!r}") from None
-    return {name: getattr(chosen, name) for name in known}
 
 
 def validated(kind: type[M], what: str, given: Mapping[str, Any]) -> M:

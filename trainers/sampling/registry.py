@@ -6,10 +6,9 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
-
 from agentrl.errors import UserError, unknown
-from agentrl.trainers.options import Spec, read
+from agentrl.trainers.catalogue import homes
+from agentrl.trainers.options import Spec, made, read
 from agentrl.trainers.sampling.base import Method
 
 Kind = Literal["source", "budget", "brancher", "filter", "replay"]
@@ -18,34 +17,13 @@ M = TypeVar("M", bound=type[Method])
 _HERE = "agentrl.trainers.sampling"
 # id -> where its class lives
 BUILTIN: dict[Kind, dict[str, str]] = {
-    "source": {
-        "curriculum": f"{_HERE}.curriculum:Curriculum",
-        "prompt-replay": f"{_HERE}.prompt_replay:PromptReplay",
-        "restarts": f"{_HERE}.restarts:Restarts",
-        "uniform": f"{_HERE}.uniform:Uniform",
-        "vade": f"{_HERE}.vade:VADE",
-    },
-    "budget": {
-        "equal": f"{_HERE}.base:Budget",
-        "knapsack": f"{_HERE}.knapsack:Knapsack",
-        "trace": f"{_HERE}.trace:TRACE",
-        "xrpo": f"{_HERE}.xrpo:XRPO",
-    },
-    "brancher": {
-        "aepo": f"{_HERE}.aepo:AEPO",
-        "appo": f"{_HERE}.appo:APPO",
-        "arpo": f"{_HERE}.arpo:ARPO",
-        "hints": f"{_HERE}.hints:Hints",
-        "latr": f"{_HERE}.latr:LATR",
-        "scope": f"{_HERE}.scope:SCOPE",
-        "treepo": f"{_HERE}.treepo:TreePO",
-    },
-    "filter": {
-        "dynamic": f"{_HERE}.dynamic:Dynamic",
-    },
-    "replay": {
-        "successes": f"{_HERE}.successes:Successes",
-    },
+    "source": homes(
+        _HERE, "curriculum:Curriculum prompt-replay:PromptReplay restarts:Restarts uniform:Uniform vade:VADE"
+    ),
+    "budget": homes(_HERE, "equal@base:Budget knapsack:Knapsack trace:TRACE xrpo:XRPO"),
+    "brancher": homes(_HERE, "aepo:AEPO appo:APPO arpo:ARPO hints:Hints latr:LATR scope:SCOPE treepo:TreePO"),
+    "filter": homes(_HERE, "dynamic:Dynamic"),
+    "replay": homes(_HERE, "successes:Successes"),
 }
 
 _registered: dict[tuple[Kind, str], type[Method]] = {}
@@ -81,11 +59,4 @@ def bind(kind: Kind, spec: Spec) -> Any:
         cls = getattr(import_module(module), name)
     else:
         raise unknown(kind, id, names(kind))
-    try:
-        return cls(**options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise unknown(f"option of {kind} {id}", path, cls.model_fields) from None
-        raise UserError(f"option {path} of {kind} {id}: {first['msg']}, not {first['input']!r}") from None
+    return made(f"{kind} {id}", cls, options, list(cls.model_fields))
