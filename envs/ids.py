@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from inspect import isfunction
 from types import ModuleType
 from typing import Any, overload
+
+_NUMBER = re.compile("[0-9]{5}")
 
 
 def by_kind(kinds: Iterable[object], **splits: range) -> dict[str, list[str]]:
@@ -21,24 +24,29 @@ def functions_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
 
 
 class Ids(Sequence[str]):
-    """``name(0)`` to ``name(length - 1)``; ``holds`` says whether something is one of them."""
+    """``PREFIX-00000``, ``PREFIX-00001`` and so on, ``each`` of every prefix; the prefixes take turns."""
 
-    def __init__(self, length: int, name: Callable[[int], str], holds: Callable[[object], bool]) -> None:
-        self._length, self._name, self._holds = length, name, holds
+    def __init__(self, prefixes: Sequence[str], each: int) -> None:
+        self._prefixes, self._each = prefixes, each
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._prefixes) * self._each
 
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
-        found = range(self._length)[index]
+        found = range(len(self))[index]
         return [self._name(i) for i in found] if isinstance(found, range) else self._name(found)
 
     def __contains__(self, task: object) -> bool:
-        return self._holds(task)
+        prefix, _, number = task.rpartition("-") if isinstance(task, str) else ("", "", "")
+        return prefix in self._prefixes and _NUMBER.fullmatch(number) is not None and int(number) < self._each
 
     def __repr__(self) -> str:
-        return f"Ids({self._name(0)} ..., {self._length})"
+        return f"Ids({self._name(0)} ..., {len(self)})"
+
+    def _name(self, index: int) -> str:
+        number, prefix = divmod(index, len(self._prefixes))
+        return f"{self._prefixes[prefix]}-{number:05d}"

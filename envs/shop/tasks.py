@@ -9,7 +9,6 @@ asked of its kind of product, only of others (``HELD_OUT``). So what has to carr
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -24,7 +23,6 @@ from agentrl.seeds import derive
 SPLITS = {"train": 10_000, "seen": 500, "unseen": 500}
 UNSEEN_PRODUCTS = 8  # one product in so many is wanted in ``unseen`` only
 _STEP = 1_000  # cents
-_ID = re.compile(rf"({'|'.join(SPLITS)})-([0-9]{{5}})", re.ASCII)
 
 # Of every kind a quarter of its group's attributes: each is asked of the group's other kinds.
 HELD_OUT = {
@@ -36,9 +34,7 @@ HELD_OUT = {
 
 def ids(split: str) -> Ids:
     """The task ids of a split."""
-    return Ids(
-        SPLITS[split], lambda i: f"{split}-{i:05d}", lambda task: is_id(task) and str(task).startswith(f"{split}-")
-    )
+    return Ids([split], SPLITS[split])
 
 
 def splits() -> dict[str, Sequence[str]]:
@@ -46,15 +42,10 @@ def splits() -> dict[str, Sequence[str]]:
     return {split: ids(split) for split in SPLITS}
 
 
-def is_id(task: object) -> bool:
-    match = _ID.fullmatch(task) if isinstance(task, str) else None
-    return match is not None and int(match[2]) < SPLITS[match[1]]
-
-
 @lru_cache(maxsize=1 << 14)
 def goal_of(task: str) -> Goal:
     """The goal of a task. Raises UserError for an unknown one."""
-    if not is_id(task):
+    if not any(task in known for known in splits().values()):
         raise unknown("shop task", task, [f"{split}-00000 to {split}-{n - 1:05d}" for split, n in SPLITS.items()])
     rng = random.Random(derive("shop task", task))
     unseen = task.startswith("unseen")
