@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from agentrl.agents.formats import MAX_ACTION_CHARS, Format, ParseError, called, json_object, sized, without_thinking
+from agentrl.agents.formats import (
+    MAX_ACTION_CHARS,
+    Format,
+    ParseError,
+    called,
+    json_object,
+    one_or_all,
+    sized,
+    without_thinking,
+)
 from agentrl.types import Action, ToolCall, calls_of
 
 _TAGS = re.compile(r"<(?=/?(?:think|tool|answer)>)")
 
 
-class Tags:
+class Tags(Format):
     """``<search>words</search>``, ``<tool>{"name": ..., "arguments": {...}}</tool>``, ``<answer>text</answer>``.
 
     Several calls may stand in one reply; what stands between them is for people. As in Search-R1 (arXiv:2503.09516),
     ReTool (2504.11536) and ARPO (2507.19849). A tag that is not closed is an error: the reply was cut.
     """
 
-    stop: tuple[str, ...] = ()
     native = False
 
     def __init__(self, tools: Sequence[dict[str, Any]] = ()) -> None:
@@ -56,7 +64,7 @@ class Tags:
             calls.append(self._call(name, body))
         if not calls:
             raise ParseError("No call and no answer found. Use the tags of a tool, or <answer> and </answer>.")
-        return calls[0] if len(calls) == 1 else calls
+        return one_or_all(calls)
 
     def render(self, action: Action) -> str:
         if isinstance(action, str):
@@ -80,14 +88,14 @@ class Tags:
         return f"<tool>{escaped}</tool>"
 
 
-class ReAct:
+class ReAct(Format):
     """Lines ``Action: name`` and ``Action Input: {...}``, after lines of thought; ``Final Answer: text`` ends.
 
     As in ReAct (arXiv:2210.03629), with JSON for arguments; several pairs are several calls. Generation stops where
     the model would write an observation of its own.
     """
 
-    stop: tuple[str, ...] = ("\nObservation:",)
+    stop = ("\nObservation:",)
     native = False
     _head = re.compile(r"^(Thought|Action Input|Action|Observation|Final Answer):[ \t]*", re.MULTILINE)
 
@@ -122,7 +130,7 @@ class ReAct:
             calls.append(ToolCall(name))
         if not calls:
             raise ParseError("No Action and no Final Answer found.")
-        return calls[0] if len(calls) == 1 else calls
+        return one_or_all(calls)
 
     def render(self, action: Action) -> str:
         if isinstance(action, str):
@@ -133,9 +141,6 @@ class ReAct:
         if name in self.alone and not body.startswith("{"):
             return {self.alone[name]: body}
         return json_object(body, "An Action Input") if body else {}
-
-
-TEXT_CALLS: dict[str, Callable[[Sequence[dict[str, Any]]], Format]] = {"tags": Tags, "react": ReAct}
 
 
 def _alone(tools: Sequence[dict[str, Any]]) -> dict[str, str]:

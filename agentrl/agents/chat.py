@@ -16,14 +16,15 @@ from typing import Annotated, Any, Literal, cast
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from agentrl.agents.calls import TEXT_CALLS
+from agentrl.agents.calls import ReAct, Tags
 from agentrl.agents.context import TOLD, Context, check, rule_of
-from agentrl.agents.formats import FORMATS, Format, without_thinking
+from agentrl.agents.formats import ActionTags, Format, Text, Tools, without_thinking
 from agentrl.errors import UserError
 from agentrl.types import Action, Content, IntArray, Message, Observation, Turn, images_of, text_of
 
 _MARK = "ASSISTANTREPLYMARK"  # plain letters: no template trims or escapes them
 _ANY: Message = {"role": "user", "content": "x"}
+FORMATS: dict[str, type[Format]] = {"action": ActionTags, "text": Text, "tools": Tools, "tags": Tags, "react": ReAct}
 
 
 class AgentConfig(BaseModel):
@@ -50,7 +51,7 @@ class AgentConfig(BaseModel):
 def format_for(config: AgentConfig, tools: list[dict[str, Any]]) -> Format:
     """The format an agent writes in, where the environment offers these tools."""
     name = config.format if config.format != "auto" else ("tools" if tools else "action")
-    return TEXT_CALLS[name](tools) if name in TEXT_CALLS else FORMATS[name]()
+    return FORMATS[name](tools)
 
 
 class ChatAgent:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -22,12 +23,13 @@ class ParseError(ValueError):
 
 
 class Format(Protocol):
-    """``parse`` and ``render`` are inverse to each other on well-formed replies."""
+    """``Format(tools)``; ``parse`` and ``render`` are inverse to each other on well-formed replies."""
 
-    instructions: str
-    stop: tuple[str, ...]
-    native: bool  # calls are written as the chat template writes them, so the template tells of the tools
+    instructions: str = ""
+    stop: tuple[str, ...] = ()
+    native: bool = True  # calls are written as the chat template writes them, so the template tells of the tools
 
+    def __init__(self, tools: Sequence[dict[str, Any]] = ()) -> None: ...
     def parse(self, text: str) -> Action: ...
     def render(self, action: Action) -> str: ...
 
@@ -38,12 +40,11 @@ def without_thinking(text: str) -> str:
     return text.split("<think>", 1)[0]
 
 
-class ActionTags:
+class ActionTags(Format):
     """``<think>...</think><action>go to desk 1</action>``; generation stops at the closing tag."""
 
-    instructions: str = "Think between <think> and </think> if you like, then act between <action> and </action>."
-    stop: tuple[str, ...] = ("</action>",)
-    native = True
+    instructions = "Think between <think> and </think> if you like, then act between <action> and </action>."
+    stop = ("</action>",)
 
     def parse(self, text: str) -> Action:
         before, closed, _ = without_thinking(text).rpartition("</action>")
@@ -56,12 +57,8 @@ class ActionTags:
         return f"<action>{_plain(action)}</action>"
 
 
-class Text:
+class Text(Format):
     """The whole reply, without its thinking, is the action."""
-
-    instructions: str = ""
-    stop: tuple[str, ...] = ()
-    native = True
 
     def parse(self, text: str) -> Action:
         return sized(without_thinking(text), "The reply is empty.")
@@ -70,25 +67,18 @@ class Text:
         return _plain(action)
 
 
-class Tools:
+class Tools(Format):
     """Native tool calls as most chat templates write them: a JSON object in ``<tool_call>`` tags, one tag a call.
 
     A reply without a tag is a plain answer.
     """
 
-    instructions: str = ""
-    stop: tuple[str, ...] = ()
-    native = True
     _pattern = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
     def parse(self, text: str) -> Action:
         text = without_thinking(text)
         calls = [called(body) for body in self._pattern.findall(text)]
-        if len(calls) == 1:
-            return calls[0]
-        if calls:
-            return calls
-        return sized(text, "The reply is empty. Call a tool or answer.")
+        return one_or_all(calls) if calls else sized(text, "The reply is empty. Call a tool or answer.")
 
     def render(self, action: Action) -> str:
         if isinstance(action, str):
@@ -101,7 +91,9 @@ class Tools:
         return re.sub(r"<(?=/?(?:tool_call|think)>)", r"\\u003c", text)  # a tag inside an argument is no tag
 
 
-FORMATS: dict[str, type[Format]] = {"action": ActionTags, "text": Text, "tools": Tools}
+def one_or_all(calls: list[ToolCall]) -> Action:
+    """The action of a reply with these calls."""
+    return calls[0] if len(calls) == 1 else calls
 
 
 def json_object(body: str, what: str) -> dict[str, Any]:

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agentrl.agents.calls import TEXT_CALLS
-from agentrl.agents.formats import FORMATS, MAX_ACTION_CHARS, ParseError, without_thinking
+from agentrl.agents.chat import FORMATS
+from agentrl.agents.formats import MAX_ACTION_CHARS, ParseError, without_thinking
 from agentrl.types import ToolCall
 
-ALL = [*FORMATS, *TEXT_CALLS]
 PARAMETERS = {
     "python": {"properties": {"code": {"type": "string"}}, "required": ["code"]},
     "search": {"properties": {"query": {"type": "string"}, "k": {"type": "integer"}}, "required": ["query"]},
@@ -22,7 +21,7 @@ SCHEMAS = [{"type": "function", "function": {"name": n, "parameters": p}} for n,
 
 
 def format_named(name):
-    return TEXT_CALLS[name](SCHEMAS) if name in TEXT_CALLS else FORMATS[name]()
+    return FORMATS[name](SCHEMAS)
 
 
 TAGS = ("<think>", "</think>", "<action>", "</action>", "<tool_call>", "</tool_call>")
@@ -51,7 +50,7 @@ noise = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=12).map
 plain = st.text(min_size=1, max_size=40).filter(lambda t: t.strip() == t and not any(tag in t for tag in TAGS))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", FORMATS)
 @given(text=noise)
 @example('<tool_call>{"name": "f", "arguments": {"x": ' + "9" * 5000 + "}}</tool_call>")
 @example('<tool_call>{"name": "f", "arguments": {"x": ' + "[" * 900 + "]" * 900 + "}}</tool_call>")
@@ -119,14 +118,14 @@ def test_the_last_action_counts_and_an_unclosed_one_does_not():
             tags.parse(text)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", FORMATS)
 def test_what_is_too_long_is_refused_not_cut(name):
     long = "x" * (MAX_ACTION_CHARS + 1)
     with pytest.raises(ParseError, match="too long"):
         format_named(name).parse(f"<action>{long}</action>" if name == "action" else long)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("piece", [*TAGS, "<action></action>", *WORDS, "<python></python>", "<tool>{}</tool>"])
 def test_repeated_tags_take_linear_time(name, piece):
     begin = time.process_time()
@@ -146,14 +145,14 @@ shortest = st.sampled_from([("python", "code"), ("search", "query")])
 one_argument = st.builds(lambda tool, text: call(tool[0], {tool[1]: text}), shortest, st.text() | noise)
 
 
-@pytest.mark.parametrize("name", TEXT_CALLS)
+@pytest.mark.parametrize("name", ["tags", "react"])
 @given(made=st.lists(any_call | one_argument, min_size=1, max_size=3))
 def test_text_calls_are_read_as_they_are_written(name, made):
     form = format_named(name)
     assert form.parse("I wonder.\n" + form.render(made)) == (made[0] if len(made) == 1 else made)
 
 
-@pytest.mark.parametrize("name", TEXT_CALLS)
+@pytest.mark.parametrize("name", ["tags", "react"])
 @given(plain.filter(lambda text: not any(word in text for word in WORDS)))
 def test_an_answer_is_read_as_it_is_written(name, answer):
     form = format_named(name)
