@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from agentrl.cli.options import AsJson, Plugins, Seed, keywords, load_plugins
 
@@ -32,9 +34,6 @@ def list_(plugin: Plugins = None, as_json: AsJson = False) -> None:
 
     agentrl credit list --json
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from agentrl.trainers.credit.anchors import ANCHORS
     from agentrl.trainers.credit.choose import describe
 
@@ -68,9 +67,6 @@ def apply(
 
     agentrl credit apply runs/last --estimator invalid-penalty,gigpo --set gamma=0.9 --json
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from agentrl.trainers.credit.batches import batches, credited
 
     load_plugins(plugin)
@@ -116,9 +112,6 @@ def compare(
 
     agentrl credit compare runs/last --estimators grpo,gigpo,hgpo
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from agentrl.trainers.credit.batches import batches
     from agentrl.trainers.credit.compare import compare as compared
 
@@ -166,9 +159,6 @@ def explain(
 
     agentrl credit explain runs/last --group 0 --estimators grpo,gigpo,salt --html credit.html
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from agentrl.trainers.credit.batches import batches
     from agentrl.trainers.credit.explain import explain as explained
     from agentrl.trainers.credit.page import branch_line
@@ -276,9 +266,6 @@ def bench(
 
     agentrl credit bench agentrl/Household-v0 --env-set size=tiny -k 16 -o truth/household
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from agentrl.cli.bar import Bar
     from agentrl.errors import UserError
     from agentrl.trainers import truth

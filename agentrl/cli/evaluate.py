@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from agentrl.cli.options import Engine, EnvSet, Plugins, keywords, load_plugins
 from agentrl.errors import UserError
@@ -83,9 +85,6 @@ def evaluate(
 
 
 def _show(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     console = Console()
     console.print(report)
     if len(report.pass_at) > 1:
@@ -112,9 +111,6 @@ def _show(report: Report) -> None:
 
 def _suites() -> None:
     """The bundled suites with what reference policies reach."""
-    from rich.console import Console
-    from rich.table import Table
-
     from agentrl.evaluation import suites
 
     table = Table("suite", "tasks", *suites.REFERENCES, "what", box=None)

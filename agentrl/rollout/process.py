@@ -19,7 +19,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import agentrl.errors
@@ -300,19 +299,16 @@ class WorkerPool:
         for worker in self.workers:
             worker.start()
 
-    def make(self, name: str, /, **kwargs: Any) -> ProcessEnv:
-        """An environment in the worker that has the fewest."""
-        env = self._new(name, kwargs)
-        try:
-            env.built(env._answer_now("make", env.build(), _START))
-        except Exception:
-            env.close()
-            raise
-        return env
-
     async def amake(self, name: str, /, **kwargs: Any) -> ProcessEnv:
-        """:meth:`make` for a coroutine, which does not hold up others."""
-        env = self._new(name, kwargs)
+        """An environment in the worker that has the fewest."""
+        at = registry.resolve(name)
+        if registry.in_main(at.spec):
+            raise UserError(
+                f"{at.spec.id} is defined in the running script or notebook, which worker processes cannot import; "
+                "move the class to a file of its own, or use no worker processes"
+            )
+        full = at.spec.id if at.split is None else f"{at.spec.id}:{at.split}"
+        env = ProcessEnv(min(self.workers, key=lambda worker: worker.envs), full, kwargs, self.deadline)
         try:
             env.built(await env._answer("make", env.build(), _START))
         except BaseException:
@@ -335,30 +331,12 @@ class WorkerPool:
             worker.end_input()
         return over
 
-    def _new(self, name: str, kwargs: dict[str, Any]) -> ProcessEnv:
-        at = registry.resolve(name)
-        if registry.in_main(at.spec):
-            raise UserError(
-                f"{at.spec.id} is defined in the running script or notebook, which worker processes cannot import; "
-                "move the class to a file of its own, or use no worker processes"
-            )
-        full = at.spec.id if at.split is None else f"{at.spec.id}:{at.split}"
-        return ProcessEnv(min(self.workers, key=lambda worker: worker.envs), full, kwargs, self.deadline)
-
     def close(self) -> None:
         workers = [*self.workers, *self.retired]
         for worker in workers:  # all at once, then one after the other
             worker.end_input()
         for worker in workers:
             worker.join()
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _failure(error: dict[str, str]) -> Exception:

@@ -6,13 +6,14 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agentrl.envs import plugins, registry
-from agentrl.envs.core import Env, Expert, Snapshots, key_of
+from agentrl.envs.core import Env, Expert, Snapshots, key_of, run_sync
 from agentrl.errors import UserError
 from agentrl.rollout import wire
 from agentrl.rollout.process import EnvCrashed, EnvFailed, EnvInvalid, EnvLost, EnvTimeout, ProcessEnv, WorkerPool
@@ -62,9 +63,13 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
 
 
+def make(pool: WorkerPool, name: str, **kwargs: Any) -> ProcessEnv:
+    return run_sync(pool.amake(name, **kwargs))
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[WorkerPool]:
-    with WorkerPool(1) as made:
+    with closing(WorkerPool(1)) as made:
         yield made
 
 
@@ -93,7 +98,7 @@ def episode(env: Any, seed: int) -> list[Any]:
 
 
 def test_guess_plays_the_same_in_a_worker(pool: WorkerPool) -> None:
-    env, here = pool.make(GUESS), registry.make(GUESS)
+    env, here = make(pool, GUESS), registry.make(GUESS)
     for seed in range(5):
         assert episode(env, seed) == episode(here, seed)
     assert (env.instructions, env.tools, env.max_turns) == (here.instructions, here.tools, here.max_turns)
@@ -102,7 +107,7 @@ def test_guess_plays_the_same_in_a_worker(pool: WorkerPool) -> None:
 
 
 def test_the_plain_pair_works_too(pool: WorkerPool) -> None:
-    env = pool.make(GUESS)
+    env = make(pool, GUESS)
     assert isinstance(env, Env)
     env.reset(seed=1, options={"task": 4})
     assert env.step(ToolCall("compare", guess=64))[0][0]["content"] in ("lower", "equal")
@@ -113,8 +118,8 @@ def test_the_plain_pair_works_too(pool: WorkerPool) -> None:
 
 
 def test_a_snapshot_can_be_restored_in_any_worker() -> None:
-    with WorkerPool(2) as pool:
-        env, other = pool.make(GUESS), pool.make(GUESS)
+    with closing(WorkerPool(2)) as pool:
+        env, other = make(pool, GUESS), make(pool, GUESS)
         assert env.worker is not other.worker
         assert isinstance(env, Snapshots)
         assert isinstance(env, Expert)
@@ -130,22 +135,22 @@ def test_a_snapshot_can_be_restored_in_any_worker() -> None:
 
 
 def test_capabilities_are_those_of_the_environment(pool: WorkerPool, nasty: str) -> None:
-    env = pool.make(nasty)
+    env = make(pool, nasty)
     assert not isinstance(env, Snapshots)
     assert not hasattr(env, "expert")
     assert env.reset()[1] == {"nested": {"records": [ToolCall("a", x=1)]}}
 
 
 def test_prints_and_input_do_not_touch_the_line(pool: WorkerPool, nasty: str) -> None:
-    env = pool.make(nasty)
+    env = make(pool, nasty)
     assert env.reset()[0] == "start ''"
     text = "line\nbreak \u2028 \x00 \ud800 " + "x" * 200_000
     assert env.step(text)[0] == text
 
 
 def test_a_hanging_environment_is_killed_at_its_deadline(nasty: str) -> None:
-    with WorkerPool(1, deadline=0.5) as pool:
-        env, beside = pool.make(nasty), pool.make(nasty)
+    with closing(WorkerPool(1, deadline=0.5)) as pool:
+        env, beside = make(pool, nasty), make(pool, nasty)
         env.reset()
         beside.reset()
         pid = env.worker.pid
@@ -163,8 +168,8 @@ def test_a_hanging_environment_is_killed_at_its_deadline(nasty: str) -> None:
 
 
 def test_neighbours_in_flight_learn_why(nasty: str) -> None:
-    with WorkerPool(1, deadline=0.5) as pool:
-        env, beside = pool.make(nasty), pool.make(nasty)
+    with closing(WorkerPool(1, deadline=0.5)) as pool:
+        env, beside = make(pool, nasty), make(pool, nasty)
         beside.deadline = 60.0
 
         async def both() -> list[Any]:
@@ -178,8 +183,8 @@ def test_neighbours_in_flight_learn_why(nasty: str) -> None:
 
 
 def test_giving_up_and_closing_kills_what_hangs(nasty: str) -> None:
-    with WorkerPool(1) as pool:
-        env = pool.make(nasty)
+    with closing(WorkerPool(1)) as pool:
+        env = make(pool, nasty)
 
         async def give_up() -> None:
             await env.areset()
@@ -194,7 +199,7 @@ def test_giving_up_and_closing_kills_what_hangs(nasty: str) -> None:
 
 
 def test_environments_of_one_worker_wait_side_by_side(pool: WorkerPool, nasty: str) -> None:
-    envs = [pool.make(nasty) for _ in range(4)]
+    envs = [make(pool, nasty) for _ in range(4)]
 
     async def all_at_once() -> float:
         await asyncio.gather(*(env.areset() for env in envs))
@@ -208,7 +213,7 @@ def test_environments_of_one_worker_wait_side_by_side(pool: WorkerPool, nasty: s
 
 
 def test_what_the_environment_raises_comes_with_its_traceback(pool: WorkerPool, nasty: str) -> None:
-    env = pool.make(nasty)
+    env = make(pool, nasty)
     env.reset()
     with pytest.raises(EnvFailed, match=r"(?s)KeyError: 'lost key'.*nasty.py"):
         env.step("raise")
@@ -222,8 +227,8 @@ def test_what_the_environment_raises_comes_with_its_traceback(pool: WorkerPool, 
 
 
 def test_a_process_that_dies(nasty: str) -> None:
-    with WorkerPool(1) as pool:
-        env = pool.make(nasty)
+    with closing(WorkerPool(1)) as pool:
+        env = make(pool, nasty)
         env.reset()
         child = int(env.step("child")[0])
         with pytest.raises(EnvCrashed, match=r"ended \(exit code 3\)"):
@@ -234,8 +239,8 @@ def test_a_process_that_dies(nasty: str) -> None:
 
 
 def test_children_of_an_environment_go_with_it(nasty: str) -> None:
-    with WorkerPool(1) as pool:
-        env = pool.make(nasty)
+    with closing(WorkerPool(1)) as pool:
+        env = make(pool, nasty)
         env.reset()
         child = int(env.step("child")[0])
         assert _runs(child)
@@ -243,15 +248,15 @@ def test_children_of_an_environment_go_with_it(nasty: str) -> None:
 
 def test_errors_of_the_user_stay_one_line(pool: WorkerPool) -> None:
     with pytest.raises(UserError, match="unknown environment 'Gues-v0'"):
-        pool.make("Gues-v0")
+        make(pool, "Gues-v0")
     with pytest.raises(UserError, match="unknown argument of Guess-v0 'sise'"):
-        pool.make(GUESS, sise=3)
+        make(pool, GUESS, sise=3)
     assert pool.workers[0].alive
 
 
 def test_workers_share_the_load() -> None:
-    with WorkerPool(2) as pool:
-        envs = [pool.make(GUESS) for _ in range(4)]
+    with closing(WorkerPool(2)) as pool:
+        envs = [make(pool, GUESS) for _ in range(4)]
         assert [worker.envs for worker in pool.workers] == [2, 2]
         for env in envs:
             env.close()
@@ -259,7 +264,7 @@ def test_workers_share_the_load() -> None:
 
 
 SCRIPT = """
-import os, sys, time
+import asyncio, os, sys, time
 import agentrl as ar
 from agentrl.rollout.process import WorkerPool
 
@@ -272,9 +277,14 @@ pool = WorkerPool(2)
 
 def test_a_class_of_the_running_script_cannot_go_to_a_worker(tmp_path: Path) -> None:
     source = (ROOT / "examples" / "guess.py").read_text()
-    use = (
-        'try:\n    pool.make("Guess-v0")\nexcept ar.UserError as error:\n    print(error)\nfinally:\n    pool.close()\n'
-    )
+    use = textwrap.dedent("""
+        try:
+            asyncio.run(pool.amake("Guess-v0"))
+        except ar.UserError as error:
+            print(error)
+        finally:
+            pool.close()
+    """)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(register=source, use=use))
     done = _run(script)
@@ -284,7 +294,7 @@ def test_a_class_of_the_running_script_cannot_go_to_a_worker(tmp_path: Path) -> 
 def test_a_class_the_user_imported_is_found_by_the_worker(tmp_path: Path) -> None:
     (tmp_path / "my_guess.py").write_text((ROOT / "examples" / "guess.py").read_text())
     script = tmp_path / "script.py"  # no __main__ guard, and none is needed
-    use = 'env = pool.make("Guess-v0")\nprint(env.reset(seed=1)[0])\nprint(os.getpid())\npool.close()\n'
+    use = 'env = asyncio.run(pool.amake("Guess-v0"))\nprint(env.reset(seed=1)[0])\nprint(os.getpid())\npool.close()\n'
     script.write_text(SCRIPT.format(register="import my_guess", use=use))
     done = _run(script)
     assert done.stdout.startswith("A number from 1 to 64 is hidden."), done.stderr
@@ -295,7 +305,7 @@ def test_a_class_the_user_imported_is_found_by_the_worker(tmp_path: Path) -> Non
 def test_no_worker_outlives_its_engine(tmp_path: Path, last: str) -> None:
     (tmp_path / "nasty.py").write_text(NASTY)
     use = textwrap.dedent(f"""
-        env = pool.make("Nasty-v0")
+        env = asyncio.run(pool.amake("Nasty-v0"))
         env.reset()
         print(*[worker.pid for worker in pool.workers], flush=True)
         env.step("hang") if {last!r} == "hang" else time.sleep(1000)
@@ -324,7 +334,7 @@ def test_the_wire_keeps_calls_and_records() -> None:
 
 
 def test_process_env_is_not_used_after_closing(pool: WorkerPool) -> None:
-    env = pool.make(GUESS)
+    env = make(pool, GUESS)
     env.reset(seed=1)
     env.close()
     env.close()

@@ -19,7 +19,7 @@ from e2b import AuthenticationException, SandboxException, TimeoutException
 from e2b_code_interpreter import Sandbox as Machine
 
 from agentrl.errors import UserError
-from agentrl.tools.sandboxes.base import Limits, Run, SandboxError
+from agentrl.tools.sandboxes.base import Limits, Run, SandboxError, Session
 
 _LEASE = 300  # seconds that a machine lives on after it was used
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,7 +35,7 @@ class E2B:
         return E2BSession(limits)
 
 
-class E2BSession:
+class E2BSession(Session):
     """One context on one machine. A machine that is gone is replaced."""
 
     def __init__(self, limits: Limits) -> None:
@@ -90,12 +90,6 @@ class E2BSession:
         if self._machine is not None:
             self._machine = None
             self._kill()
-
-    def __enter__(self) -> E2BSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _start(self) -> None:
         self._kill()

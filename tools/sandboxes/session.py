@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from agentrl.tools.sandboxes.base import Limits, Run, SandboxError
+from agentrl.tools.sandboxes.base import Limits, Run, SandboxError, Session
 
 _SLACK = 5.0  # seconds that a guest may be late before it counts as stuck
 _START = 30.0  # seconds that a guest may take to start
@@ -28,7 +28,7 @@ class Guest(Protocol):
     def complaint(self) -> str: ...
 
 
-class GuestSession:
+class GuestSession(Session):
     """A session with a guest that is replaced where it died. May be used from one thread at a time."""
 
     def __init__(self, launch: Callable[[], Guest], limits: Limits) -> None:
@@ -70,12 +70,6 @@ class GuestSession:
 
     def close(self) -> None:
         self._end()
-
-    def __enter__(self) -> GuestSession:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _exchange(self, **request: Any) -> dict[str, Any]:
         try:
