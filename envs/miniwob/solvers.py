@@ -14,13 +14,31 @@ from agentrl.tools.calculator import calculator
 from agentrl.types import ToolCall
 
 Solver = Callable[[Screen], ToolCall]
-SOLVERS: dict[str, Solver] = {}
 _COLORS = {
     "red": "255, 0, 0", "blue": "0, 0, 255", "green": "0, 128, 0", "yellow": "255, 255, 0", "purple": "128, 0, 128",
     "orange": "255, 165, 0", "pink": "255, 192, 203", "black": "0, 0, 0", "white": "255, 255, 255",
     "grey": "128, 128, 128", "cyan": "0, 255, 255", "magenta": "255, 0, 255", "lime": "0, 255, 0",
     "olive": "128, 128, 0",
 }  # fmt: skip
+# Those that one line solves; the others are added below.
+SOLVERS: dict[str, Solver] = {
+    "click-test": lambda s: click(s.all("button")[0]),
+    "click-test-2": lambda s: s.click(*s.ask(r"button (\w+)"), "button"),
+    "click-button": lambda s: s.click(*s.ask(r'"(.*)" button'), "button"),
+    "click-link": lambda s: s.click(*s.ask(r'link "(.*)"'), "span"),
+    "click-dialog": lambda s: s.click("Close", "button"),
+    "click-tab": lambda s: s.click(*s.ask(r"Click on (Tab #\d)"), "tab"),
+    "focus-text": lambda s: click(s.all("textbox")[0]),
+    "focus-text-2": lambda s: click(s.all("textbox")[int(s.ask(r"the (\d)")[0]) - 1]),
+    "enter-text": lambda s: s.fill({0: s.ask(r'Enter "(.*)" into')[0]}, "Submit"),
+    "text-transform": lambda s: s.fill({0: "".join(e.name for e in s.all("span"))}, "Submit"),
+    "visual-addition": lambda s: s.fill({0: str(len([e for e in s.all("span") if e.name != "+"]))}, "Submit"),
+    "copy-paste": lambda s: _copied(s, 0),
+    "copy-paste-2": lambda s: _copied(s, int(s.ask(r"the (\d)")[0]) - 1),
+}
+SOLVERS["click-test-transfer"] = SOLVERS["click-test-2"]
+SOLVERS["unicode-test"] = SOLVERS["click-button"]
+SOLVERS["enter-text-dynamic"] = SOLVERS["enter-text"]
 
 
 def solver(*pages: str) -> Callable[[Solver], Solver]:
@@ -34,16 +52,6 @@ def solver(*pages: str) -> Callable[[Solver], Solver]:
 # ---- one click
 
 
-@solver("click-test")
-def _(s: Screen) -> ToolCall:
-    return click(s.all("button")[0])
-
-
-@solver("click-test-2", "click-test-transfer")
-def _(s: Screen) -> ToolCall:
-    return s.click(*s.ask(r"button (\w+)"), "button")
-
-
 @solver("click-button-sequence")
 def _(s: Screen) -> ToolCall:
     first, second = s.ask(r"button (\w+), then click button (\w+)")
@@ -51,30 +59,10 @@ def _(s: Screen) -> ToolCall:
     return s.click(second if pressed else first, "button")
 
 
-@solver("click-button", "unicode-test")
-def _(s: Screen) -> ToolCall:
-    return s.click(*s.ask(r'"(.*)" button'), "button")
-
-
-@solver("click-link")
-def _(s: Screen) -> ToolCall:
-    return s.click(*s.ask(r'link "(.*)"'), "span")
-
-
-@solver("click-dialog")
-def _(s: Screen) -> ToolCall:
-    return s.click("Close", "button")
-
-
 @solver("click-dialog-2")
 def _(s: Screen) -> ToolCall:
     (name,) = s.ask(r'labeled "(.*)"')
     return s.click("Close" if name == "x" else name, "button")
-
-
-@solver("click-tab")
-def _(s: Screen) -> ToolCall:
-    return s.click(*s.ask(r"Click on (Tab #\d)"), "tab")
 
 
 @solver("click-color")
@@ -91,17 +79,6 @@ def _(s: Screen) -> ToolCall:
         return click(next(e for e in s.elements if e.tag == tags[kind]))
     roles = {"text": "textbox", "radio": "radio", "checkbox": "checkbox"}
     return click(next(e for e in s.elements if e.role == roles[kind] and e.tag == "input"))
-
-
-@solver("focus-text")
-def _(s: Screen) -> ToolCall:
-    return click(s.all("textbox")[0])
-
-
-@solver("focus-text-2")
-def _(s: Screen) -> ToolCall:
-    (which,) = s.ask(r"the (\d)")
-    return click(s.all("textbox")[int(which) - 1])
 
 
 @solver("grid-coordinate")
@@ -186,20 +163,10 @@ def _(s: Screen) -> ToolCall:
 # ---- text
 
 
-@solver("enter-text", "enter-text-dynamic")
-def _(s: Screen) -> ToolCall:
-    return s.fill({0: s.ask(r'Enter "(.*)" into')[0]}, "Submit")
-
-
 @solver("enter-text-2")
 def _(s: Screen) -> ToolCall:
     text, case = s.ask(r'Type "(.*)" in all (\w+) case')
     return s.fill({0: text.upper() if case == "upper" else text.lower()}, "Submit")
-
-
-@solver("text-transform")
-def _(s: Screen) -> ToolCall:
-    return s.fill({0: "".join(e.name for e in s.all("span"))}, "Submit")
 
 
 @solver("enter-password")
@@ -233,17 +200,6 @@ def _(s: Screen) -> ToolCall:
     return s.fill({0: words[int(which) - 1].strip(",.")}, "Submit")
 
 
-@solver("copy-paste")
-def _(s: Screen) -> ToolCall:
-    return _copied(s, 0)
-
-
-@solver("copy-paste-2")
-def _(s: Screen) -> ToolCall:
-    (which,) = s.ask(r"the (\d)")
-    return _copied(s, int(which) - 1)
-
-
 def _copied(s: Screen, number: int) -> ToolCall:
     """The text of that area into the field, then Submit."""
     source = [e for e in s.all("textbox") if e.tag == "textarea"][number]
@@ -272,11 +228,6 @@ def _(s: Screen) -> ToolCall:
     left, _, right = problem.partition(" = ")
     solves = (x for x in range(-400, 401) if calculator(f"({left}) - ({right})".replace("x", f"({x})")) == "0")
     return s.fill({0: str(next(solves))}, "Submit")
-
-
-@solver("visual-addition")
-def _(s: Screen) -> ToolCall:
-    return s.fill({0: str(len([e for e in s.all("span") if e.name != "+"]))}, "Submit")
 
 
 @solver("multi-layouts", "multi-orderings")
