@@ -33,7 +33,7 @@ from agentrl.rollout.replay import replay as replayed
 from agentrl.rollout.stem import Difference
 from agentrl.rollout.teacher import Teacher
 from agentrl.seeds import derive
-from agentrl.types import Group, Task, Trajectory
+from agentrl.types import Group, Task, Trajectory, grouped
 
 if TYPE_CHECKING:
     from agentrl.trainers.credit.explain import Explained
@@ -312,10 +312,7 @@ def _folders(data: str | Path | Sequence[Path]) -> list[Path]:
 
 def _kept(played: Sequence[Trajectory], successes: bool, cap: int | None) -> list[Group]:
     """Which of a task's attempts are stored."""
-    groups: dict[str, list[Trajectory]] = {}
-    for t in played:
-        if t.trusted and (t.success or not successes):
-            groups.setdefault(t.group, []).append(t)
+    groups = grouped((t for t in played if t.trusted and (t.success or not successes)), lambda t: t.group)
     shortest = (sorted(kept, key=lambda t: (len(t.turns), t.sampled_tokens, t.id)) for kept in groups.values())
     return [Group(kept[0].task, kept[0].group, kept[:cap]) for kept in shortest]
 

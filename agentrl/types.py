@@ -9,16 +9,18 @@ was sampled is stored once, as it was sampled, and is never made from text again
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Required, TypedDict, TypeGuard
+from typing import Any, Literal, Required, TypedDict, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float32]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
 class Part(TypedDict, total=False):
@@ -298,6 +300,14 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.trajectories)
+
+
+def grouped(values: Iterable[V], by: Callable[[V], K]) -> dict[K, list[V]]:
+    """The values by what ``by`` says of them, in the order in which they come."""
+    found: dict[K, list[V]] = {}
+    for value in values:
+        found.setdefault(by(value), []).append(value)
+    return found
 
 
 def continues(before: Turn, after: Turn) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agentrl.trainers.batching import Sample
-from agentrl.types import Group, Trajectory
+from agentrl.types import Group, Trajectory, grouped
 
 
 def episode_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
@@ -30,9 +30,7 @@ def episode_metrics(played: Sequence[Trajectory]) -> dict[str, Any]:
 
 def environment_metrics(groups: Sequence[Group]) -> dict[str, dict[str, float]]:
     """Of each environment, where there are several."""
-    played: dict[str, list[Group]] = {}
-    for group in groups:
-        played.setdefault(group.task.env, []).append(group)
+    played = grouped(groups, lambda group: group.task.env)
     found = {}
     for env, own in sorted(played.items()) if len(played) > 1 else ():
         episodes = [t for group in own for t in group]
@@ -64,7 +62,5 @@ def branch_metrics(played: Sequence[Trajectory]) -> dict[str, float]:
 
 
 def _by_type(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    kinds: dict[str, list[bool]] = {}
-    for t in trajectories:
-        kinds.setdefault(str(t.info.get("task_type", t.task.env)), []).append(t.success)
-    return {kind: float(np.mean(kinds[kind])) for kind in sorted(kinds)}
+    kinds = grouped(trajectories, lambda t: str(t.info.get("task_type", t.task.env)))
+    return {kind: float(np.mean([t.success for t in own])) for kind, own in sorted(kinds.items())}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from agentrl.rollout.episode import Job
 from agentrl.seeds import derive
-from agentrl.types import Trajectory
+from agentrl.types import Trajectory, grouped
 
 
 def with_spares(jobs: Sequence[Job], spares: int) -> list[Job]:
@@ -25,11 +25,9 @@ def with_spares(jobs: Sequence[Job], spares: int) -> list[Job]:
 def fill(jobs: Sequence[Job], asked: Sequence[Job], played: Sequence[Trajectory]) -> list[Trajectory]:
     """One trajectory for each of ``jobs``: its own, or where that broke a whole one of its group's spares."""
     found = {t.id: t for t in played}
-    spares: dict[str, list[Trajectory]] = {}
-    for job in asked:
-        if job.spare and job.id in found and found[job.id].trusted:
-            spares.setdefault(job.group, []).append(found[job.id])
+    whole = (job for job in asked if job.spare and job.id in found and found[job.id].trusted)
+    spares = grouped(whole, lambda job: job.group)
     return [
-        found[job.id] if found[job.id].trusted or not spares.get(job.group) else spares[job.group].pop(0)
+        found[job.id if found[job.id].trusted or not spares.get(job.group) else spares[job.group].pop(0).id]
         for job in jobs
     ]

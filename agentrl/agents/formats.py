@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 from agentrl.types import Action, ToolCall, calls_of
 
@@ -22,16 +22,21 @@ class ParseError(ValueError):
     """The reply holds no action; the message says what was expected."""
 
 
-class Format(Protocol):
-    """``Format(tools)``; ``parse`` and ``render`` are inverse to each other on well-formed replies."""
+class Format:
+    """``parse`` and ``render`` are inverse to each other on well-formed replies."""
 
     instructions: str = ""
     stop: tuple[str, ...] = ()
     native: bool = True  # calls are written as the chat template writes them, so the template tells of the tools
 
-    def __init__(self, tools: Sequence[dict[str, Any]] = ()) -> None: ...
-    def parse(self, text: str) -> Action: ...
-    def render(self, action: Action) -> str: ...
+    def __init__(self, tools: Sequence[dict[str, Any]] = ()) -> None:
+        """``tools``: schemas of those that the environment offers."""
+
+    def parse(self, text: str) -> Action:
+        raise NotImplementedError
+
+    def render(self, action: Action) -> str:
+        raise NotImplementedError
 
 
 def without_thinking(text: str) -> str:

@@ -18,7 +18,7 @@ from agentrl.envs import plugins, registry
 from agentrl.envs.check import check as check_env
 from agentrl.envs.core import Admissible, Expert
 from agentrl.errors import UserError
-from agentrl.types import words_of
+from agentrl.types import grouped, words_of
 
 app = typer.Typer(no_args_is_help=True, help="List, show and check environments; add your own.")
 
@@ -172,12 +172,9 @@ def _row(spec: registry.EnvSpec) -> dict[str, Any]:
 
 def _folded(specs: list[registry.EnvSpec]) -> list[dict[str, Any]]:
     """Environments that differ in one argument, which their names tell, in one row: ``MiniWoB-<page>-v0 (134)``."""
-    families: dict[str, list[registry.EnvSpec]] = {}
-    for spec in specs:
-        families.setdefault(_family(spec), []).append(spec)
     return [
         _row(some[0]) | ({"id": f"{name} ({len(some)})"} if len(some) > 1 else {"id": some[0].id})
-        for name, some in families.items()
+        for name, some in grouped(specs, _family).items()
     ]
 
 

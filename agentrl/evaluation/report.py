@@ -14,7 +14,7 @@ import numpy as np
 
 from agentrl.evaluation.calibration import Calibration
 from agentrl.evaluation.statistics import bootstrap, clustered, pass_at, pass_hat, wilson
-from agentrl.types import Task, Trajectory
+from agentrl.types import Task, Trajectory, grouped
 
 
 @dataclass
@@ -232,10 +232,7 @@ def report(suite: str, policy: str, trajectories: Sequence[Trajectory]) -> Repor
 
 def by_task(trajectories: Sequence[Trajectory]) -> dict[str, list[Trajectory]]:
     """The attempts at every task, whose name holds the environment's arguments."""
-    found: dict[str, list[Trajectory]] = {}
-    for t in trajectories:
-        found.setdefault(task_name(t.task), []).append(t)
-    return found
+    return grouped(trajectories, lambda t: task_name(t.task))
 
 
 def task_name(task: Task) -> str:
@@ -244,10 +241,7 @@ def task_name(task: Task) -> str:
 
 
 def _rates(trajectories: Sequence[Trajectory], part: Callable[[Trajectory], str]) -> dict[str, Rate]:
-    found: dict[str, list[Trajectory]] = {}
-    for t in trajectories:
-        found.setdefault(part(t), []).append(t)
-    return {name: Rate.of(found[name]) for name in sorted(found)}
+    return {name: Rate.of(found) for name, found in sorted(grouped(trajectories, part).items())}
 
 
 def _over_attempts(of: Callable[[int, int, int], float], tries: Mapping[str, Sequence[bool]]) -> dict[int, Mean]:

@@ -16,6 +16,7 @@ from agentrl.trainers.credit.choose import Chosen
 from agentrl.trainers.credit.gigpo import anchor_groups
 from agentrl.trainers.credit.registry import ALIASES
 from agentrl.trainers.credit.table import Floats, TurnTable
+from agentrl.types import grouped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,9 +75,7 @@ class Explained:
 
     def tree(self) -> Iterator[tuple[int, TrajectoryCredit]]:
         """Depth and trajectory, each after what it was branched from; nothing where nothing was branched."""
-        below: dict[str | None, list[TrajectoryCredit]] = {}
-        for t in self.trajectories:
-            below.setdefault(t.parent, []).append(t)
+        below = grouped(self.trajectories, lambda t: t.parent)
         waiting = [(0, t) for t in reversed(below[None])] if below.keys() - {None} else []
         while waiting:
             depth, t = waiting.pop()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from agentrl.rollout.stem import Stem
 from agentrl.trainers.credit.branching import branch_round
 from agentrl.trainers.sampling.base import Setting, Start
-from agentrl.types import Group, Trajectory
+from agentrl.types import Group, Trajectory, grouped
 
 # of (trajectory, round, uniform draw) -> branch?
 Decide = Callable[[Trajectory, int, float], bool]
@@ -33,10 +33,7 @@ def branched(
     if len(group) >= setting.size:
         return []
     members = [t for t in group if t.parent is None]
-    children: dict[tuple[str, int], list[Trajectory]] = {}
-    for t in group:
-        if t.parent is not None:
-            children.setdefault((t.parent, t.branch_turn or 0), []).append(t)
+    children = grouped((t for t in group if t.parent is not None), lambda t: (t.parent, t.branch_turn or 0))
     count = len(members)
     for round in range(max((len(t.turns) for t in group), default=0)):
         active = [t for t in members if t.trusted and len(t.turns) > round + 1 and (t.branch_turn or 0) <= round]
