@@ -115,9 +115,7 @@ class Env(gymnasium.Env[Observation, Action]):
         try:
             return await asyncio.wrap_future(self._thread.submit(call))
         except asyncio.CancelledError:  # it may hang: what comes next gets another thread
-            if self._thread is not None:
-                self._thread.end()
-                self._thread = None
+            Env.close(self)
             raise
 
     def _needs_own(self, plain: str, coroutine: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentrl.errors import unknown
+from agentrl.tools.sandboxes import SANDBOXES
 from agentrl.tools.sandboxes.base import Limits, Run, Session
 from agentrl.tools.sandboxes.pool import shared
 from agentrl.tools.tool import ToolError, Toolset, tool
@@ -21,6 +23,8 @@ class Python(Toolset):
     snapshot_level = "replay"
 
     def __init__(self, sandbox: str = "local", limits: Limits = Limits()) -> None:
+        if sandbox not in SANDBOXES:
+            raise unknown("sandbox", sandbox, SANDBOXES)
         self.sandbox, self.limits = sandbox, limits
         self._session: Session | None = None
         self._files: dict[str, bytes] = {}

@@ -14,10 +14,10 @@ from typing import Any
 from agentrl.envs.code.template import Problem, problem, templates
 from agentrl.envs.ids import by_kind
 from agentrl.envs.tool_env import ToolEnv
-from agentrl.errors import UserError, unknown
+from agentrl.errors import UserError
 from agentrl.tools import tool
 from agentrl.tools.python import Python
-from agentrl.tools.sandboxes import SANDBOXES, Limits
+from agentrl.tools.sandboxes import Limits
 from agentrl.types import ToolCall
 
 TRAIN, UNSEEN, NOVEL = range(0, 60), range(60, 70), range(70, 100)  # seeds
@@ -39,8 +39,6 @@ class CodeInterpreter(ToolEnv):
     python = Python(limits=LIMITS)
 
     def __init__(self, sandbox: str = "local") -> None:
-        if sandbox not in SANDBOXES:
-            raise unknown("sandbox", sandbox, SANDBOXES)
         self.python = Python(sandbox, LIMITS)
         self.task = ""
 
