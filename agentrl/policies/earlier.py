@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentrl.policies.base import Request
+from agentrl.policies.prefixes import common
 from agentrl.types import IntArray
 
 
@@ -20,9 +21,7 @@ class Earlier:
         before = self._ids.get(request.key[:-1]) if len(request.key) > 1 else None
         if before is None:
             return 0
-        n = min(len(before), len(request.prompt_ids) - 1)
-        differs = before[:n] != request.prompt_ids[:n]
-        return int(differs.argmax()) if differs.any() else n
+        return min(common(before, request.prompt_ids), len(request.prompt_ids) - 1)
 
     def keep(self, request: Request, ids: IntArray) -> None:
         if len(request.key) > 1:
