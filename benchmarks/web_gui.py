@@ -50,6 +50,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "agent": ["format=tags"], "window": 2048, "sft": ["epochs=8", "batch=8", "noise_from=1"], "unseen": 12,
         "arms": BOTH[1:],
         "train": ["rollout.tasks=4", "rollout.group=8", "iterations=16", "optim.lr=5e-4", "limits.turn_tokens=32",
+                  "rollout.temperature=1.3",
                   "rollout.concurrency=8"],
     },
 }  # fmt: skip

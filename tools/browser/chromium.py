@@ -42,6 +42,8 @@ class Chromium:
         self._playwright: Playwright | None = None
         self._browser: PlaywrightBrowser | None = None
         self._starting: asyncio.Lock = asyncio.Lock()
+        # Opening takes a core for a while; of many at once each would run into its limit of time.
+        self.opening = asyncio.Semaphore(2 * (os.cpu_count() or 1))
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await a coroutine of the browser's loop from any other; cancelling one cancels the other."""

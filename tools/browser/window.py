@@ -95,18 +95,20 @@ class Window(Toolset):
     @_in_browser
     async def open(self, url: str, origins: Sequence[str]) -> Content:
         """Begin at ``url`` with nothing kept from before; only ``origins`` can be reached (``file://`` with a path)."""
-        if not self._lives() or tuple(origins) != self.origins or self._episodes >= RENEWED:
-            await self._renew(tuple(origins))
-            self._episodes = 0
-        else:
-            await self._empty()
-        self._notes = []
-        self._episodes += 1
-        await self._goto(url)
-        seen = await self._look()
-        if not self._tab.dead:
-            await self._tab.forget()  # there is no way back into the episode before
-        return seen
+        assert self._chromium is not None
+        async with self._chromium.opening:
+            if not self._lives() or tuple(origins) != self.origins or self._episodes >= RENEWED:
+                await self._renew(tuple(origins))
+                self._episodes = 0
+            else:
+                await self._empty()
+            self._notes = []
+            self._episodes += 1
+            await self._goto(url)
+            seen = await self._look()
+            if not self._tab.dead:
+                await self._tab.forget()  # there is no way back into the episode before
+            return seen
 
     @_in_browser
     async def look(self) -> Content:
