@@ -14,7 +14,7 @@ from agentrl.envs.miniwob.env import MiniWoB
 from agentrl.envs.miniwob.tasks import splits as seeds
 
 PAGES = ("click-test-2", "click-button", "click-tab", "click-dialog-2", "focus-text-2", "click-option")
-TEMPLATE = "files-delete"
+TEMPLATE = "note-clear"
 
 
 def only(cls: Any, *names: str) -> list[dict[str, Any]]:
@@ -34,5 +34,5 @@ class FewDesktop(Desktop):
     """Do what is asked with the programs on the screen, then call done."""
 
 
-FewDesktop.tools = only(Desktop, "click", "press", "done")
+FewDesktop.tools = only(Desktop, "type", "press", "done")
 ar.register("Few-desktop-v0", entry_point=FewDesktop, splits=splits(TEMPLATE), max_turns=8)

@@ -46,11 +46,10 @@ WORLDS: dict[str, dict[str, Any]] = {
                   "rollout.concurrency=4"],
     },
     "desktop": {
-        "envs": [f"{FEW}:Few-desktop-v0"], "episodes": [300], "noise": "0.2-0.5",
-        "agent": ["format=tags"], "window": 2048, "sft": ["epochs=8", "batch=8", "noise_from=1"], "unseen": 12,
+        "envs": [f"{FEW}:Few-desktop-v0"], "episodes": [160], "noise": "0.2-0.5",
+        "agent": ["format=tags"], "window": 2048, "sft": ["epochs=6", "batch=8", "noise_weight=2"], "unseen": 12,
         "arms": BOTH[1:],
-        "train": ["rollout.tasks=4", "rollout.group=8", "iterations=16", "optim.lr=5e-4", "limits.turn_tokens=32",
-                  "rollout.temperature=1.3",
+        "train": ["rollout.tasks=2", "rollout.group=8", "iterations=16", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "rollout.concurrency=8"],
     },
 }  # fmt: skip
