@@ -79,7 +79,7 @@ def test_nobody_is_harmed_where_an_ordinary_user_starts_the_sandbox():
         home.chmod(0o755)
         library = home / "agentrl"
         shutil.copytree(ROOT / "tools" / "sandboxes", library / "tools" / "sandboxes")
-        for name in ("__init__.py", "errors.py"):
+        for name in ("__init__.py", "errors.py", "once.py"):
             shutil.copy(ROOT / "agentrl" / name, library)
         for part in ("envs", "trainers"):
             (library / part).mkdir()
