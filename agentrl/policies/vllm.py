@@ -1,6 +1,6 @@
 """A policy whose tokens vLLM makes, in a process of its own.
 
-This file and those that begin with its name (engine, images, weights, server) alone know vLLM's interfaces.
+This file and those that begin with its name (engine, images, probe, weights, server) alone know vLLM's interfaces.
 
 The engine's event loop runs in a thread, because callers come and go with loops of their own. Requests are token ids
 with a seed each; replies are token ids with the logprobs that were sampled by. Requests are batched as they arrive, so
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["VLLMPolicy", "Worker", "check_version"]
 
 RESTARTS = 3  # engines lost in a row, with no reply in between, after which requests fail
-PROBE, PROBE_TOKENS = "You are here. What now?", 32  # what engine and trainer are compared on
 SEEING = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")  # whose pixels are handed over (:mod:`agentrl.policies.vllm_images`)
 UNSAID = -100.0  # added to a logit; vLLM takes nothing lower
 
@@ -411,24 +410,11 @@ class VLLMPolicy:
 
     def _compare(self, state: dict[str, Any], version: int) -> None:
         """Let the engine continue a prompt, and the trainer judge what it says."""
-        import torch
+        from agentrl.policies.vllm_probe import judged, question
 
-        from agentrl.policies.vision import looked, noise
-
-        images = () if self._eyes is None else (noise(np.random.default_rng(0), 32, 32),)
-        text = PROBE if self._eyes is None else self._eyes.markup + PROBE
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        prompt = np.asarray(ids if self._eyes is None else self._eyes.expanded(ids, images), np.int32)
-        said = self._call(self._generate(Request(prompt, PROBE_TOKENS, seed=version, temperature=0.0, images=images)))
-        row = torch.tensor([np.concatenate([prompt, said.ids]).tolist()])
-        given = looked(self._trainer, row, [images]) if images else {}
-        with torch.inference_mode():
-            device = next(self._trainer.parameters()).device
-            row, given = row.to(device), {name: value.to(device) for name, value in given.items()}
-            whole = torch.func.functional_call(self._trainer, state, (row,), given).logits
-            logits = whole[0, len(prompt) - 1 : -1].float()
-            logits[:, [*self._unsaid]] = torch.finfo(logits.dtype).min
-            wanted = torch.log_softmax(logits, -1).gather(-1, row[0, len(prompt) :, None])[:, 0].cpu().numpy()
+        asked = question(self.tokenizer, self._eyes, version)
+        said = self._call(self._generate(asked))
+        wanted = judged(self._trainer, state, asked, said.ids, self._unsaid)
         gap = float(np.abs(said.logprobs - wanted).mean())
         if not gap <= self._max_gap:
             raise UserError(

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +98,19 @@ def agrees(policy: VLLMPolicy, model: Any) -> None:
         assert got.versions == [(0, policy.version)]
 
 
+def follows(policy: VLLMPolicy, model: Any) -> None:
+    """It says what the trainer says, before and after it is given other weights; then it is ended."""
+    with closing(policy):
+        agrees(policy, model)
+        policy.update(changed(model, 0), 1)
+        agrees(policy, model)
+
+
 @pytest.mark.parametrize("kind", ["qwen2_vl", "qwen3_vl"])
 def test_other_kinds_are_sampled_by_what_the_trainer_says(tmp_path: Path, kind: str) -> None:
     folder = made(tmp_path, kind)
     model = load_model(folder)[0]
-    policy = VLLMPolicy(folder, trainer=model, max_gap=1e-4)
-    try:
-        agrees(policy, model)
-        policy.update(changed(model, 0), 1)
-        agrees(policy, model)
-    finally:
-        policy.close()
+    follows(VLLMPolicy(folder, trainer=model, max_gap=1e-4), model)
 
 
 def test_it_samples_by_what_the_trainer_says_of_the_whole(policy: VLLMPolicy, model: Any) -> None:
@@ -172,13 +175,7 @@ def test_adapters_are_not_for_models_that_see(folder: Path, model: Any) -> None:
 def test_a_server_is_shown_images_too(folder: Path) -> None:
     model = load_model(folder)[0]
     with serving(folder, "--enable-scale-out", "--limit-mm-per-prompt", '{"video": 0}') as socket:
-        policy = VLLMPolicy(folder, trainer=model, max_gap=1e-4, server=socket)
-        try:
-            agrees(policy, model)
-            policy.update(changed(model, 0), 1)
-            agrees(policy, model)
-        finally:
-            policy.close()
+        follows(VLLMPolicy(folder, trainer=model, max_gap=1e-4, server=socket), model)
 
 
 @pytest.mark.slow
