@@ -49,6 +49,7 @@ class Tree:
     end: Ints  # [N], one past the last descendant
     chains: list[tuple[Ints, int]]
     calls: int = 0  # layers that attended by this tree in the last forward
+    windows: int = 0  # of those, layers that said how far back they see
     _buckets: dict[int | None, tuple[list[Bucket], torch.Tensor]] = field(default_factory=dict)
     _masks: dict[tuple[int | None, int], Any] = field(default_factory=dict)
 
@@ -104,6 +105,7 @@ def trie_attention(
     if more or dropout:
         raise UserError(f"this model's attention has {' and '.join(more or ['dropout'])}: set optim.batcher to padded")
     tree.calls += 1
+    tree.windows += sliding_window is not None
     if query.device.type == "cpu":
         return _by_path(query[0], key[0], value[0], tree, scaling, sliding_window)[None], None
     mask = tree.block_mask(query.shape[2], sliding_window, query.device)
@@ -158,6 +160,15 @@ def _buckets(chains: list[tuple[Ints, int]], nodes: int, window: int | None) -> 
         made.append(Bucket(torch.from_numpy(queries), torch.from_numpy(keys), mask))
         offset += len(items) * wide
     return made, torch.from_numpy(order)
+
+
+def narrow(config: Any) -> int:
+    """How many layers of a text model see a part of what came before only, by its configuration."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return sum(kind in ("sliding_attention", "chunked_attention") for kind in kinds)
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    return int(config.num_hidden_layers) if windowed else 0
 
 
 def attend_by(model: Any, name: str) -> None:

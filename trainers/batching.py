@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from agentrl.errors import UserError
 from agentrl.policies.transformers import head_logits
 from agentrl.policies.vision import Vision, keyed, looked, within
-from agentrl.trainers.attention import BLOCK, NAME, Ints, Tree, attend_by
+from agentrl.trainers.attention import BLOCK, NAME, Ints, Tree, attend_by, narrow
 from agentrl.trainers.trie import build, cut
 from agentrl.types import FloatArray, IntArray, Trajectory
 
@@ -173,9 +173,10 @@ class Batch:
             return hidden
         extra = -ids.shape[1] % BLOCK if device.type != "cpu" else 0
         positions = seen.pop("position_ids", torch.from_numpy(tree.depth)[None])
-        before = model.config.get_text_config()._attn_implementation
+        config = model.config.get_text_config()
+        before = config._attn_implementation
         attend_by(model, NAME)
-        tree.calls = 0
+        tree.calls = tree.windows = 0
         try:
             hidden = model.base_model(
                 input_ids=pad(ids, (0, extra)).to(device),
@@ -185,11 +186,16 @@ class Batch:
                 tree=tree,
                 **{name: value.to(device) for name, value in seen.items()},
             )[0]
-            layers = model.config.get_text_config().num_hidden_layers
+            layers = config.num_hidden_layers
             if tree.calls != layers:
                 raise UserError(
                     f"{tree.calls} of this model's {layers} layers attend as transformers has it, so tokens of one "
                     "sample would reach another: set optim.batcher to padded"
+                )
+            if tree.windows < narrow(config):  # in their masks alone; short samples would not show it
+                raise UserError(
+                    f"{narrow(config)} of this model's layers have a window, and {tree.windows} tell attention of it: "
+                    "set optim.batcher to padded"
                 )
         except UserError:
             attend_by(model, before)

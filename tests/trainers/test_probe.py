@@ -7,8 +7,11 @@ from tiny import NO_IDS
 from transformers import AutoModelForCausalLM
 from transformers.models.gemma2 import Gemma2Config
 from transformers.models.gpt2 import GPT2Config
+from transformers.models.lfm2 import Lfm2Config
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM
 from transformers.models.mamba import MambaConfig
+from transformers.models.mistral import MistralConfig
+from transformers.models.phimoe import PhimoeConfig
 
 from agentrl.trainers import attention
 from agentrl.trainers.probe import FALLBACK, choose
@@ -34,9 +37,11 @@ def test_a_plain_model_gets_what_is_wanted_and_no_gradient(wanted):
         (LlamaConfig(**SHAPE, attention_dropout=0.1), "attention has dropout"),
         (Gemma2Config(**SHAPE, head_dim=8), "attention has softcap"),
         (MambaConfig(vocab_size=48, hidden_size=16, num_hidden_layers=2, state_size=4, **NO_IDS), "forward pass"),
+        (Lfm2Config(**SHAPE, layer_types=["conv", "full_attention"]), "1 of this model's 2 layers attend"),
+        (PhimoeConfig(**SHAPE, sliding_window=64, num_local_experts=2), "2 of this model's layers have a window"),
         (GPT2Config(vocab_size=48, n_embd=16, n_layer=2, n_head=2, attn_pdrop=0.0, **NO_IDS), "has dropout"),
     ],
-    ids=["dropout", "softcap", "recurrent", "dropout between layers"],
+    ids=["dropout", "softcap", "recurrent", "recurrent in parts", "windows by masks", "dropout between layers"],
 )
 def test_others_get_ordinary_rows_and_keep_their_attention(config, reason):
     model = made(config)
@@ -46,6 +51,10 @@ def test_others_get_ordinary_rows_and_keep_their_attention(config, reason):
     assert note.startswith("batcher padded instead of trie: ")
     assert reason in note
     assert model.config._attn_implementation == before
+
+
+def test_windows_that_attention_is_told_of_are_no_hindrance():
+    assert choose(made(MistralConfig(**SHAPE, sliding_window=64)), "trie") == ("trie", None)
 
 
 def test_a_wrong_attention_is_caught(monkeypatch):
