@@ -130,6 +130,7 @@ def sft(
     agent: AgentConfig | None = None,
     window: int = 1024,
     vocabulary: int = 1152,
+    tokens: str = "phrases",
     progress: Callable[[int, int, float], None] | None = None,
     **settings: Any,
 ) -> str:
@@ -151,7 +152,7 @@ def sft(
         plugins.recall(folder)
     groups = [group for folder in folders for group in store.read(folder)]
     trajectories = [t for group in groups for t in group]
-    made = clone.clone(trajectories, from_scratch, model, target, agent, window, vocabulary, progress, settings)
+    made = clone.clone(trajectories, from_scratch, model, target, agent, window, vocabulary, tokens, progress, settings)
     return str(made)
 
 

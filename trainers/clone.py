@@ -16,7 +16,7 @@ from agentrl.trainers.sft import SFTConfig, Transcripts, fit, texts_of
 from agentrl.trainers.worlds import agents_of, worlds_of
 from agentrl.types import Trajectory
 
-TOKENIZER_EPISODES = 2000  # more would change no merge that matters
+TOKENIZER_EPISODES = 2000  # and one for each token: more would change no merge that matters
 
 
 def clone(
@@ -27,6 +27,7 @@ def clone(
     agent: AgentConfig | None = None,
     window: int = 1024,
     vocabulary: int = 1152,
+    tokens: str = "phrases",
     progress: Callable[[int, int, float], None] | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Path:
@@ -37,7 +38,8 @@ def clone(
     worlds = worlds_of(trajectories)
     if size is not None:
         talk = agent or AgentConfig()
-        tokenizer = train_tokenizer(texts_of(trajectories[:TOKENIZER_EPISODES], worlds, talk), vocabulary)
+        heard = texts_of(trajectories[: max(TOKENIZER_EPISODES, vocabulary)], worlds, talk)
+        tokenizer = train_tokenizer(heard, vocabulary, tokens)
         model: Any = new_model(size, tokenizer, window, config.seed)
     else:
         where = locate(str(base))

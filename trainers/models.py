@@ -34,6 +34,11 @@ END, PAD = "<|end|>", "<|pad|>"
 _NAME = r" ?[A-Za-z]+ \d{1,2}(?!\d)"
 _PHRASE = r"[.,:;!?]? ?(?![A-Za-z]+ \d)[A-Za-z']+(?: (?![A-Za-z]+ \d)[A-Za-z']+)*"
 _REST = r" ?[A-Za-z']+|\d{1,3}|\s+|[^\sA-Za-z0-9]+"
+# The other way to cut: what is between words is never part of one, so that a word is the same token in a request, in a
+# list and in brackets. Names out of thousands are then copied, which needs no knowledge of what becomes what.
+_WORDS = r"[A-Za-z']+(?: [A-Za-z']+)*"
+_APART = r"[A-Za-z']+|\d{1,3}|[^A-Za-z0-9]+"
+CUTS = ("phrases", "words")
 STOCK_SHARE = 0.004  # of the texts: what a phrase must stand in to be a unit
 
 CHAT_TEMPLATE = """\
@@ -53,12 +58,22 @@ CHAT_TEMPLATE = """\
 """
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int = 1152) -> PreTrainedTokenizerFast:
-    """A byte-level BPE with the chat template above. The vocabulary is a multiple of 64, every byte is covered."""
+def train_tokenizer(texts: Iterable[str], vocabulary: int = 1152, tokens: str = "phrases") -> PreTrainedTokenizerFast:
+    """A byte-level BPE with the chat template above. The vocabulary is a multiple of 64, every byte is covered.
+
+    ``tokens``: what byte pairs may join. "phrases": a word with the space before it, a word with its number, a stock
+    phrase with what stands before it; "words": words and stock phrases alone, the same tokens wherever they stand.
+    """
     if vocabulary % 64 or vocabulary < 320:
         raise ValueError(f"a vocabulary is a multiple of 64 from 320 on, not {vocabulary}")
+    if tokens not in CUTS:
+        raise unknown("kind of tokens", tokens, CUTS)
     texts = list(texts)
-    units = "|".join([*map(re.escape, stock_phrases(texts)), _NAME, _REST])
+    if tokens == "words":
+        stock = (re.escape(phrase) + "(?![A-Za-z'])" for phrase in stock_phrases(texts, _WORDS))
+        units = "|".join([*stock, _APART])
+    else:
+        units = "|".join([*map(re.escape, stock_phrases(texts)), _NAME, _REST])
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -83,9 +98,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 1152) -> PreTrainedT
     return fast
 
 
-def stock_phrases(texts: Sequence[str]) -> list[str]:
+def stock_phrases(texts: Sequence[str], run: str = _PHRASE) -> list[str]:
     """Runs of several words that stand in many texts, longest first: what an environment says again and again."""
-    found = Counter(phrase for text in texts for phrase in set(re.findall(_PHRASE, text)))
+    found = Counter(phrase for text in texts for phrase in set(re.findall(run, text)))
     least = max(3.0, STOCK_SHARE * len(texts))
     common = [
         phrase for phrase, n in found.items() if n >= least and len(re.findall("[A-Za-z']+|[.,:;!?]", phrase)) > 1

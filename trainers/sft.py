@@ -138,7 +138,8 @@ def fit(
         rate = min(1.0, (step + 1) / max(1, config.warmup)) * (1.0 - 0.9 * step / steps)
         chosen = [sample for i in order[step * config.batch : (step + 1) * config.batch] for sample in whole[i]]
         noise = config.noise_weight if step >= round(config.noise_from * steps) else 0.0
-        chosen = [with_noise(sample, noise) for sample in chosen]
+        weighted = [with_noise(sample, noise) for sample in chosen]
+        chosen = [sample for sample in weighted if sample.weight[1:].any()]  # the rest would be computed in vain
         total = sum(float(s.weight[1:].sum()) for s in chosen) or 1.0
         loss_sum = 0.0
         for batch in BATCHERS[config.batcher](chosen, config.positions, model):

@@ -21,6 +21,9 @@ def sft(
         list[str] | None, typer.Option("--agent", help="How the policy talks: context=4, format=text")
     ] = None,
     vocabulary: Annotated[int, typer.Option(help="Size of a new tokenizer, a multiple of 64.")] = 1152,
+    tokens: Annotated[
+        str, typer.Option(help="What its tokens are: phrases, or words that are the same token wherever they stand.")
+    ] = "phrases",
     window: Annotated[int, typer.Option(help="Longest context of a new model, in tokens.")] = 1024,
     seed: Seed = 0,
 ) -> None:
@@ -56,6 +59,7 @@ def sft(
             agent=talk,
             window=window,
             vocabulary=vocabulary,
+            tokens=tokens,
             progress=progress,
             **settings,
         )

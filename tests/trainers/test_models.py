@@ -30,15 +30,38 @@ def tokenizer():
     return train_tokenizer(TEXTS, 448)
 
 
+@pytest.fixture(scope="module")
+def of_words():
+    listed = ["red shoes", "[pimemu] red shoes, lace up $4", "[sipitu] hats, lace up $7", "click[pimemu]", "lace up"]
+    packed = [f"{n} hats in {n} {what}" for n in range(9) for what in ("boxes", "bags")]
+    return train_tokenizer([*listed, *packed], 448, "words")
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     text=st.text()
     | st.sampled_from([*TAGS, "cabinet 1 cabinet 12 cabinet 123", "  a\n\n b", "\x00\x7f", "日本語 é 🙂"])
 )
-def test_every_text_goes_through_unchanged(tokenizer, text):
-    ids = tokenizer(text)["input_ids"]
-    assert tokenizer.decode(ids) == text
-    assert all(i < 448 for i in ids)
+def test_every_text_goes_through_unchanged(tokenizer, of_words, text):
+    for made in (tokenizer, of_words):
+        ids = made(text)["input_ids"]
+        assert made.decode(ids) == text
+        assert all(i < 448 for i in ids)
+
+
+@pytest.mark.parametrize("word", ["hats", "pimemu", "lace up"])
+def test_of_words_each_is_the_same_token_wherever_it_stands(of_words, word):
+    def ids(text):
+        return of_words(text)["input_ids"]
+
+    (i,) = ids(word)
+    for text in (f"the {word} 3", f", {word}.", f"[{word}]\n", f"click[{word}]"):
+        assert ids(text).count(i) == 1, [of_words.decode([j]) for j in ids(text)]
+
+
+def test_tokens_of_another_kind_are_refused():
+    with pytest.raises(UserError, match="phrases"):
+        train_tokenizer(TEXTS, 448, "letters")
 
 
 def test_every_byte_has_a_token(tokenizer):

@@ -93,6 +93,17 @@ def test_noise_comes_when_it_is_told_to(tokenizer):
     fitted(samples(tokenizer, [trajectory([("one", "dance", True)])]), noise_from=1.0)  # nothing to learn: no NaN
 
 
+def test_what_carries_no_loss_is_not_computed(tokenizer):
+    """With a window each turn is a sample: one of noise alone would only cost."""
+    played = [trajectory([("one", "dance", True), (f"see {i}", f"go {i}", False)]) for i in range(6)]
+    made = samples(tokenizer, played, AgentConfig(context=0))
+    model = new_model("1m", tokenizer, 128, 0)
+    rows = []
+    model.model.register_forward_pre_hook(lambda _, args, given: rows.append(len(given["input_ids"])), with_kwargs=True)
+    fit(model, made, SFTConfig(batch=6, noise_from=1.0))
+    assert (len(made), rows) == (12, [6])
+
+
 def test_tool_calls_and_answers_end_with_the_end_of_turn(tokenizer):
     call = ToolCall("go", to="desk 1")
     played = trajectory([("one", call, False), ([{"role": "tool", "content": "ok"}], "done", False)], "T-v0")
