@@ -9,11 +9,12 @@ from agentrl.tools.sandboxes.base import Limits, Run, Sandbox, SandboxError, Ses
 
 __all__ = ["SANDBOXES", "Limits", "Run", "Sandbox", "SandboxError", "Session", "sandbox_named"]
 
-# name -> class, and the extra that brings its dependencies
+# name -> what makes it, and the extra that brings its dependencies
 SANDBOXES = {
     "local": ("agentrl.tools.sandboxes.local:Local", None),
     "docker": ("agentrl.tools.sandboxes.docker:Docker", "docker"),
     "e2b": ("agentrl.tools.sandboxes.e2b:E2B", "e2b"),
+    "unconfined": ("agentrl.tools.sandboxes.local:unconfined", None),
 }
 
 
@@ -22,9 +23,9 @@ def sandbox_named(name: str) -> Sandbox:
     if name not in SANDBOXES:
         raise unknown("sandbox", name, SANDBOXES)
     target, extra = SANDBOXES[name]
-    module, _, cls = target.partition(":")
+    module, _, maker = target.partition(":")
     try:
-        made: Sandbox = getattr(import_module(module), cls)()
+        made: Sandbox = getattr(import_module(module), maker)()
     except ImportError as error:
         raise UserError(f"sandbox {name!r}: {error}; to mend it: pip install 'agentrl-toolkit[{extra}]'") from error
     return made

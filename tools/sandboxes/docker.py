@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound, NotFound
+from docker.errors import DockerException, ImageNotFound
 
 from agentrl.errors import UserError
 from agentrl.once import once_a_process
@@ -30,6 +30,7 @@ from agentrl.tools.sandboxes.session import GuestSession
 
 IMAGE = "python:3.12-slim"
 _LABEL = "agentrl.owner"
+_FAILURES = (DockerException, OSError)  # OSError: a daemon that no longer answers
 _OVERHEAD = 64 << 20  # bytes of memory for the supervisor and what the kernel counts beside
 _BOOT = """
 import json, sys, types
@@ -85,14 +86,13 @@ class _Container:
                 host_config=host,
                 labels={_LABEL: _owner(os.getpid())},
             )
+            attached = api.attach_socket(made["Id"], params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
         except ImageNotFound:
             raise UserError(f"the docker sandbox has no image {image!r}: docker pull {image}") from None
-        except DockerException as error:
+        except _FAILURES as error:
             raise SandboxError(f"docker: {error}") from error
         self._api, self._id = api, made["Id"]
         self._stderr = b""
-        streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        attached = api.attach_socket(self._id, params=streams)
         self._socket: socket.socket = getattr(attached, "_sock", attached)
         self._socket.settimeout(None)
         self.stdin = self._socket.fileno()
@@ -100,12 +100,12 @@ class _Container:
         threading.Thread(target=self._pump, args=(into,), daemon=True).start()
         try:
             api.start(self._id)
-        except DockerException as error:
+        except _FAILURES as error:
             self.kill()
             raise SandboxError(f"docker: {error}") from error
 
     def kill(self) -> None:
-        with contextlib.suppress(DockerException):
+        with contextlib.suppress(*_FAILURES):
             self._api.remove_container(self._id, force=True)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -158,7 +158,7 @@ def _reap(client: Any) -> None:
     for container in client.containers.list(all=True, filters={"label": _LABEL}, ignore_removed=True):
         host, pid, _ = container.labels[_LABEL].rsplit(" ", 2)
         if host == socket.gethostname() and container.labels[_LABEL] != _owner(int(pid)):
-            with contextlib.suppress(NotFound, DockerException):
+            with contextlib.suppress(*_FAILURES):
                 container.remove(force=True)
 
 

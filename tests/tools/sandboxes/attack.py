@@ -7,9 +7,13 @@ import ctypes
 import os
 import secrets
 import socket
+import statistics
 import subprocess
 import tempfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +22,16 @@ import programs
 from agentrl.tools.sandboxes.base import Limits, SandboxError
 
 LIMITS = Limits(wall=2, cpu=2, memory=256 << 20, processes=32, disk=16 << 20, output=16 << 10)
+ROOM = replace(LIMITS, wall=8.0, cpu=8.0)  # for many at once
 ALL = [(kind, name) for kind, group in programs.PROGRAMS.items() for name in group] + [
     ("file exchange", name) for name in programs.EXCHANGES
 ]
+CLEAR = """
+import os, shutil
+for entry in os.scandir("."):
+    shutil.rmtree(entry) if entry.is_dir(follow_symlinks=False) else os.unlink(entry)
+os._exit(0)
+"""
 _SLACK = 2.0  # seconds over the limit that an end may take: interrupting, killing, starting again
 
 
@@ -120,15 +131,67 @@ def _exchange(session: Any, host: Host, verb: str, path: str, run: Any) -> Any:
     return type(run)(f"GOT {data!r}")
 
 
+class Neighbour:
+    """A session that counts in 100 MB of its own for as long as others attack."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.seconds: list[float] = []  # that its turns took
+        self.wrong: list[str] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> Neighbour:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def harm(self) -> list[str]:
+        """What went wrong, in sentences. A turn takes a twentieth of a second where nobody attacks."""
+        found = [*self.wrong]
+        if len(self.seconds) < 20:
+            found.append(f"the neighbour had {len(self.seconds)} turns")
+        elif (middle := statistics.median(self.seconds)) > 1.0:
+            found.append(f"half of the neighbour's turns took more than {middle:.1f} s")
+        return found
+
+    def _work(self) -> None:
+        self.session.run("turns = 0; held = bytearray(100 << 20)")
+        while not self._done.wait(0.05) and not self.wrong:
+            begin = time.monotonic()
+            run = self.session.run("turns += 1; held[turns] = 1; turns + held.count(1)")
+            self.seconds.append(time.monotonic() - begin)
+            if run.output != f"{2 * len(self.seconds)}\n":
+                self.wrong.append(f"the neighbour lost what it held: {run}")
+
+
+def eight_at_once(sandbox: Any, host: Host, groups: list[list[tuple[str, str]]]) -> list[str]:
+    """All groups of programs, each in a session of its own, beside a neighbour; what went wrong with any of them."""
+
+    def one(group: list[tuple[str, str]]) -> list[str]:
+        wrong = []
+        with sandbox.open(ROOM) as session:
+            for kind, name in group:
+                wrong += [f"{kind}, {name}: {line}" for line in attack(session, host, kind, name, ROOM)]
+                session.run(CLEAR)
+        return wrong
+
+    patient = replace(ROOM, wall=120.0, cpu=120.0)
+    with sandbox.open(patient) as session, Neighbour(session) as neighbour, ThreadPoolExecutor(8) as pool:
+        wrong = [line for lines in pool.map(one, groups) for line in lines]
+    return wrong + neighbour.harm()
+
+
 def main() -> None:
     """For an ordinary user, with the system's Python: every program, a line each that went wrong."""
     from agentrl.tools.sandboxes.local import Local
 
     with Host() as host:
-        for kind, name in ALL:
-            with Local().open(LIMITS) as session:
-                for line in attack(session, host, kind, name):
-                    print(f"{kind}, {name}: {line}", flush=True)
+        for line in eight_at_once(Local(), host, [[program] for program in ALL]):
+            print(line)
     print(f"{len(ALL)} programs as user {os.getuid()}")
 
 

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+DAEMON_GROUP = 65534  # its members may ask the daemon that is started here
+FOLDERS = ("proc", "dev", "sys", "tmp", "etc", "var", "var/tmp", "usr/bin")
 PROGRAMS = ("sh", "sleep", "seq", "ls", "touch")
 
 
@@ -29,9 +31,11 @@ def daemon() -> Iterator[str]:
     if program is None or os.geteuid() != 0:
         raise RuntimeError("no Docker daemon answers, and there is no dockerd that could be started as root")
     folder = Path(tempfile.mkdtemp(prefix="dockerd-"))
+    folder.chmod(0o755)
     address = f"unix://{folder}/docker.sock"
     options = {"data-root": folder / "data", "exec-root": folder / "exec", "host": address, "pidfile": folder / "pid"}
     options |= {"storage-driver": "vfs", "iptables": "false", "ip6tables": "false", "bridge": "none"}
+    options |= {"group": DAEMON_GROUP}
     with (folder / "log").open("wb") as log:
         command = [program, *(f"--{name}={value}" for name, value in options.items())]
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -63,9 +67,9 @@ def image() -> bytes:
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         inside = {str(folder)[1:] for path in libraries for folder in Path(f"/usr{path}").parents} - {""}
-        for folder in ("proc", "dev", "sys", "tmp", "etc", "usr/bin", *sorted(inside)):  # else made for root only
+        for folder in (*FOLDERS, *sorted(inside)):  # else made for root only
             made = tarfile.TarInfo(folder)
-            made.type, made.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+            made.type, made.mode = tarfile.DIRTYPE, 0o1777 if folder.endswith("tmp") else 0o755
             tar.addfile(made)
         for link in ("bin", "lib", "lib64"):
             made = tarfile.TarInfo(link)

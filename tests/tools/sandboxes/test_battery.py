@@ -5,13 +5,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import programs
 import pytest
-from attack import ALL, LIMITS, Host, attack
+from attack import ALL, LIMITS, Host, attack, eight_at_once
 
 from agentrl.tools.sandboxes import local
 from agentrl.tools.sandboxes.local import LAYERS, Local
@@ -44,36 +42,13 @@ def test_nobody_is_harmed(kind, host):
 
 @pytest.mark.slow
 def test_nobody_is_harmed_by_eight_at_once_and_a_neighbour_works_on(host):
-    limits = dataclasses.replace(LIMITS, wall=8.0, cpu=8.0)
-    done, neighbour = threading.Event(), []
-
-    def work():
-        with Local().open(limits) as session:
-            session.run("turns = 0; held = bytearray(100 << 20)")
-            while not done.wait(0.05):
-                neighbour.append(session.run("turns += 1; held[turns] = 1; turns + held.count(1)"))
-
-    def one(program):
-        with Local().open(limits) as session:
-            return [f"{program}: {line}" for line in attack(session, host, *program, limits)]
-
-    worker = threading.Thread(target=work)
-    worker.start()
-    try:
-        with ThreadPoolExecutor(8) as pool:
-            wrong = [line for lines in pool.map(one, ALL) for line in lines]
-    finally:
-        done.set()
-        worker.join()
-    assert wrong == []
-    assert len(neighbour) > 20
-    assert [run.output for run in neighbour] == [f"{2 * turn}\n" for turn in range(1, len(neighbour) + 1)]
+    assert eight_at_once(Local(), host, [[program] for program in ALL]) == []
 
 
 @pytest.mark.slow
 @AS_ROOT
 def test_nobody_is_harmed_where_an_ordinary_user_starts_the_sandbox():
-    """In a process of that user's, with the system's Python: this one's may lie in a folder closed to others."""
+    """Eight at once again, in a process of that user's, with the system's Python: this one's folder may be closed."""
     with tempfile.TemporaryDirectory() as folder:  # pytest closes its own to others whenever it starts
         home = Path(folder)
         home.chmod(0o755)
