@@ -19,11 +19,13 @@ from agentrl.errors import unknown
 from agentrl.policies.linear import speed_up
 from agentrl.trainers import adapters
 
-# hidden, layers, heads, feed-forward. One key head: decoding on a CPU is bound by reading keys.
-SIZES: dict[str, tuple[int, int, int, int]] = {
-    "1m": (160, 4, 5, 448),
-    "2m": (192, 5, 6, 512),
-    "5m": (256, 6, 8, 768),
+# hidden, layers, heads, of keys, feed-forward. One key head: decoding on a CPU is bound by reading keys. Where names are
+# copied out of thousands, values need room for all of what tells them apart: in "1m-mha" every head has its own.
+SIZES: dict[str, tuple[int, int, int, int, int]] = {
+    "1m": (160, 4, 5, 1, 448),
+    "1m-mha": (192, 3, 3, 3, 448),
+    "2m": (192, 5, 6, 1, 512),
+    "5m": (256, 6, 8, 1, 768),
 }
 ROLES = ("system", "user", "assistant", "tool")
 TAGS = ("<think>", "</think>", "<action>", "</action>", "<tool_call>", "</tool_call>")
@@ -112,14 +114,14 @@ def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: 
     """A Llama of one of :data:`SIZES` with random weights from ``seed``."""
     if size not in SIZES:
         raise unknown("size", size, SIZES)
-    hidden, layers, heads, inner = SIZES[size]
+    hidden, layers, heads, key_heads, inner = SIZES[size]
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=1,
+        num_key_value_heads=key_heads,
         head_dim=hidden // heads,
         intermediate_size=inner,
         max_position_embeddings=window,

@@ -13,7 +13,7 @@ from agentrl.cli.options import Seed, keywords
 
 def sft(
     data: Annotated[list[Path], typer.Argument(help="Folders of stored trajectories.")],
-    from_scratch: Annotated[str | None, typer.Option(help="Size of a new small model: 1m, 2m or 5m.")] = None,
+    from_scratch: Annotated[str | None, typer.Option(help="Size of a new small model: 1m, 1m-mha, 2m or 5m.")] = None,
     policy: Annotated[str | None, typer.Option(help="Policy to fine-tune instead.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the new policy.")] = Path("policies/sft"),
     set_: Annotated[list[str] | None, typer.Option("--set", help="Setting: lr, epochs, batch, noise_from ...")] = None,
