@@ -13,11 +13,11 @@ AS_FROM_SCRATCH = ("lr=2e-3", "muon=0.02", "observation_weight=0.3")  # what --f
 
 def start(
     out: Path, collect: Sequence[object], episodes: Sequence[int], model: Sequence[object], settings: Sequence[str],
-    seed: int = 0,
+    seed: int = 0, size: str = "1m",
 ) -> Path:  # fmt: skip
     """``out/start``, cloned in stages of so many ``episodes``, each of demonstrations of its own.
 
-    The first stage makes a new model (``model``: its options), the others go on from the stage before.
+    The first stage makes a new model (``size``, and ``model``: more of its options), the others go on from the stage before.
     """
     for stage, count in enumerate(episodes):
         demos, made = out / f"demos-{stage}", out / f"start-{stage}"
@@ -25,7 +25,7 @@ def start(
             agentrl("collect", *collect, "-n", count, "-o", demos, "--seed", seed + 1000 * stage)
         if not made.exists():
             changes = sets(settings if stage == 0 else [*AS_FROM_SCRATCH, *settings])
-            origin = ["--from-scratch", "1m", *model] if stage == 0 else ["--policy", out / f"start-{stage - 1}"]
+            origin = ["--from-scratch", size, *model] if stage == 0 else ["--policy", out / f"start-{stage - 1}"]
             agentrl("sft", demos, *origin, *changes, "-o", made, "--seed", seed + stage)
     if not (out / "start").exists():
         (out / "start").symlink_to(made.name)

@@ -32,8 +32,10 @@ COMMON = [
 ]  # fmt: skip
 WORLDS: dict[str, dict[str, Any]] = {
     "shop": {
-        "envs": ["agentrl/Shop-v0"], "episodes": [4000, 6000], "noise": "0.1-0.4",
-        "agent": ["format=text"], "window": 2048, "sft": ["epochs=1", "batch=8", "noise_weight=2"],
+        "envs": ["agentrl/Shop-v0"], "episodes": [12000], "noise": "0-0.2",
+        "agent": ["format=text", "context=1"], "window": 1024,
+        "size": "1m-mha", "model": ["--vocabulary", 16384, "--tokens", "words"],
+        "sft": ["epochs=1", "batch=3", "muon=0.004", "observation_weight=0", "noise_weight=0"],
         "unseen": 100, "arms": BOTH,
         "train": ["rollout.tasks=8", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "optim.positions=4096"],
@@ -65,8 +67,9 @@ def main() -> None:
     world, out = WORLDS[args.world], args.out / args.world
     out.mkdir(parents=True, exist_ok=True)
     agent = [word for setting in world["agent"] for word in ("--agent", setting)]
-    model = ["--window", world["window"], *agent]
-    start(out, [*world["envs"], "--noise", world["noise"]], world["episodes"], model, [*CLONING, *world["sft"]])
+    model = ["--window", world["window"], *agent, *world.get("model", [])]
+    played = [*world["envs"], "--noise", world["noise"]]
+    start(out, played, world["episodes"], model, [*CLONING, *world["sft"]], size=world.get("size", "1m"))
     recipe, seeds, arms = recipe_of(world, out), range(args.seeds), [arm[0] for arm in world["arms"]]
     grid = [
         (arm[0], seed, [*COMMON, *world["train"], *args.set, *arm[1:]])

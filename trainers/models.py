@@ -19,8 +19,8 @@ from agentrl.errors import unknown
 from agentrl.policies.linear import speed_up
 from agentrl.trainers import adapters
 
-# hidden, layers, heads, of keys, feed-forward. One key head: decoding on a CPU is bound by reading keys. Where names are
-# copied out of thousands, values need room for all of what tells them apart: in "1m-mha" every head has its own.
+# hidden, layers, heads, of keys, feed-forward. One key head: decoding on a CPU is bound by reading keys. Names out of
+# thousands are copied through values that have room for what tells them apart: in "1m-mha" every head has its own.
 SIZES: dict[str, tuple[int, int, int, int, int]] = {
     "1m": (160, 4, 5, 1, 448),
     "1m-mha": (192, 3, 3, 3, 448),
