@@ -17,7 +17,7 @@ def start(
 ) -> Path:  # fmt: skip
     """``out/start``, cloned in stages of so many ``episodes``, each of demonstrations of its own.
 
-    The first stage makes a new model of a ``size`` (``model``: its other options), the others go on from the one before.
+    The first stage makes a new model of a ``size`` (``model``: other options), the others go on from the one before.
     """
     for stage, count in enumerate(episodes):
         demos, made = out / f"demos-{stage}", out / f"start-{stage}"
