@@ -5,23 +5,34 @@ from __future__ import annotations
 import json
 import os
 import platform
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentrl.cli.options import AsJson
+from agentrl.errors import UserError
 
 if TYPE_CHECKING:
     from agentrl.trainers.doctor import Finding
 
-# package -> what it brings, and how to install it
+# package -> what it brings, and the extra that installs it
 PACKAGES = {
-    "torch": ("training and local policies", "pip install 'agentrl-toolkit[train]'"),
-    "transformers": ("training and local policies", "pip install 'agentrl-toolkit[train]'"),
-    "tensorboard": ("curves in a browser", "pip install 'agentrl-toolkit[train]'"),
-    "matplotlib": ("curve.png of a run", "pip install 'agentrl-toolkit[train]'"),
-    "vllm": ("fast sampling on a GPU", "pip install vllm"),
+    "torch": ("training and local policies", "train"),
+    "transformers": ("training and local policies", "train"),
+    "tensorboard": ("curves in a browser", "train"),
+    "matplotlib": ("curve.png of a run", "train"),
+    "peft": ("adapters", "lora"),
+    "pillow": ("policies that see", "vision"),
+    "vllm": ("fast sampling on a GPU", "vllm"),
+    "liger-kernel": ("faster kernels on a GPU", "liger"),
+}
+# what environments may need -> what says whether it is there
+PARTS = {
+    "local sandbox": "agentrl.tools.sandboxes.local",
+    "browser": "agentrl.tools.browser.chromium",
+    "desktop": "agentrl.tools.desktop.machine",
 }
 
 
@@ -67,12 +78,22 @@ def _machine() -> dict[str, str]:
     lines = {"python": platform.python_version(), "system": platform.platform(), "cores": str(os.cpu_count())}
     lines["memory"] = f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
     lines |= _torch()
-    for name, (use, cure) in PACKAGES.items():
+    for name, (use, extra) in PACKAGES.items():
         try:
             lines[name] = version(name)
         except PackageNotFoundError:
-            lines[name] = f"not installed ({use}): {cure}"
-    return lines
+            lines[name] = f"not installed ({use}): pip install 'agentrl-toolkit[{extra}]'"
+    return lines | {name: _part(module) for name, module in PARTS.items()}
+
+
+def _part(module: str) -> str:
+    try:
+        import_module(module).require()
+    except ModuleNotFoundError as error:
+        return f"needs {error.name}: pip install 'agentrl-toolkit[web]'"
+    except UserError as error:
+        return str(error)
+    return "ready"
 
 
 def _torch() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The doctor finds a healthy policy healthy, and each fault by its name."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 from agentrl.cli import main
 from agentrl.policies.load import BUNDLED, load_model
 from agentrl.policies.transformers import TransformersPolicy
+from agentrl.tools.desktop import machine
+from agentrl.tools.sandboxes import local
 from agentrl.trainers import doctor
 from agentrl.trainers.doctor import Examination, checksum, pieces
 
@@ -79,3 +82,21 @@ def test_the_machine_alone_needs_no_policy(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["checks"] == []
     assert found["machine"]["torch"] == torch.__version__
+
+
+def test_what_is_missing_comes_with_what_installs_it(monkeypatch, capsys):
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("agentrl.cli.doctor.version", version)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("AGENTRL_CHROMIUM", "/nowhere")
+    local.require.cache_clear()
+    machine.require.cache_clear()
+    with pytest.raises(SystemExit):
+        main.main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)["machine"]
+    assert found["peft"] == "not installed (adapters): pip install 'agentrl-toolkit[lora]'"
+    assert "apt-get install bubblewrap" in found["local sandbox"]
+    assert "/nowhere" in found["browser"]
+    assert "xvfb" in found["desktop"]

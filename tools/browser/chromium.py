@@ -105,6 +105,16 @@ class Chromium:
             return self._browser
 
 
+def require() -> None:
+    """Raises UserError, with what to install, where there is no Chromium. Not for within an event loop."""
+
+    async def look() -> None:
+        async with async_playwright() as playwright:
+            executable(playwright)
+
+    asyncio.run(look())
+
+
 def executable(playwright: Playwright) -> str:
     """The path of a Chromium. Raises UserError where there is none."""
     named = os.environ.get("AGENTRL_CHROMIUM")

@@ -57,7 +57,7 @@ class Local:
 
     def open(self, limits: Limits) -> GuestSession:
         if not self.unconfined:
-            _require_bubblewrap()
+            require()
         try:
             session = GuestSession(lambda: self._launch(limits), limits)
         except SandboxError as error:
@@ -173,7 +173,8 @@ def spawner() -> ThreadPoolExecutor:
 
 
 @functools.cache
-def _require_bubblewrap() -> None:
+def require() -> None:
+    """Raises UserError, with what to install, where something is missing."""
     if not sys.platform.startswith("linux"):
         raise UserError("the local sandbox needs Linux; use the docker or e2b sandbox here")
     if shutil.which("bwrap") is None:

@@ -215,7 +215,7 @@ def test_a_session_may_be_opened_in_a_thread_that_ends():
 
 
 def test_without_bubblewrap_it_refuses_and_names_the_cure(monkeypatch):
-    local._require_bubblewrap.cache_clear()
+    local.require.cache_clear()
     monkeypatch.setenv("PATH", "/nowhere")
     try:
         with pytest.raises(UserError, match="apt-get install bubblewrap"):
@@ -223,7 +223,7 @@ def test_without_bubblewrap_it_refuses_and_names_the_cure(monkeypatch):
         with sandbox_named("unconfined").open(LIMITS) as session:  # told to
             assert session.run("open('/etc/passwd').read()[:5]").output == "'root:'\n"
     finally:
-        local._require_bubblewrap.cache_clear()
+        local.require.cache_clear()
 
 
 def test_a_sandbox_that_cannot_start_says_what_bubblewrap_said(monkeypatch):
