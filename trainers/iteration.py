@@ -53,7 +53,7 @@ class Iteration:
     scorers: Scorers
     demos: Demos | None = None
     whole: WholeHistory | None = None
-    finished: dict[str, Trajectory] = field(default_factory=dict)  # of rollouts ahead, by id, until trained on
+    finished: dict[str, Trajectory] = field(default_factory=dict)  # by id, until trained on; not where batches are fixed
     interrupts: Interrupts = field(default_factory=Interrupts)
 
     def __post_init__(self) -> None:
@@ -165,8 +165,10 @@ class Iteration:
             },
         }
         for t in (t for group in fresh for t in group):
-            self.finished.pop(t.id, None)
             rollout.forget(t.id)
+        for id in [*self.finished]:  # also spares that nobody needed
+            if id.startswith(f"{iteration:06d}-"):
+                self.finished.pop(id)
         if self.ahead is None:  # also those of continuations
             rollout.forget()
         sampled = copy.deepcopy(self.sampling.state) | {"asked": self._asked.get(iteration + 1, self.sampling.asked)}
@@ -199,7 +201,7 @@ class Iteration:
         return next(t for group in groups for t in group if t.id == id)
 
     def _done(self, trajectory: Trajectory) -> None:
-        if self.ahead is not None and trajectory.trusted:
+        if not self.recipe.rollout.deterministic and trajectory.trusted:
             self.finished[trajectory.id] = trajectory
         self.observer.episode(trajectory)
 

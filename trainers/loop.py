@@ -270,9 +270,11 @@ class Training:
                 if stopped:
                     break
         except KeyboardInterrupt:
+            step.close()
             if step.interrupts.held:  # weights may be half changed: what was saved last is whole
                 done = _iteration(record.checkpoints / "last")
-            elif done > first:
+            elif done > first or step.finished:
+                state["finished"] = [*step.finished.values()]
                 self._save(done, learner, tokenizer, agent, state, False)
             learner.close()
             say(f"stopped after {done} iterations; go on with: agentrl train --resume {record.folder}")

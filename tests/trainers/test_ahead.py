@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -177,6 +178,35 @@ def test_a_run_ahead_trains_on_every_episode_once_and_resumes_with_what_was_fini
     assert not kept & set(replayed)
     ids = [t.id for group in store.read(cut / "trajectories") for t in group]
     assert len(ids) == len(set(ids)) == 20
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+def test_what_was_finished_when_a_run_is_stopped_is_not_played_again(
+    tiny_policy: Path, tmp_path: Path, staleness: int
+) -> None:
+    settings = ("iterations=2", f"rollout.staleness={staleness}", "rollout.concurrency=1", "rollout.spares=1")
+    half = Training.new(recipe(tiny_policy, *settings), tmp_path / "run")
+    done: list[str] = []
+
+    def third(trajectory: Trajectory) -> None:
+        done.append(trajectory.id)
+        if len(done) == 3:  # of an iteration of four, and two spares
+            signal.raise_signal(signal.SIGINT)
+
+    half.observer.episode = third  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        half.run()
+    kept = {t.id for t in checkpoint.load_state(tmp_path / "run" / "checkpoints" / "last")["finished"]}
+    assert kept == {*done}
+    again = Training.resume(tmp_path / "run")
+    played: list[str] = []
+    again.observer.episode = lambda t: played.append(t.id)  # type: ignore[method-assign]
+    again.run()
+    assert not kept & {id for id in played if "+" not in id}
+    stored = [t.id for group in store.read(tmp_path / "run" / "trajectories") for t in group]
+    assert len(stored) == len(set(stored)) == 8
+    assert {id for id in kept if "+" not in id} <= {*stored}
+    assert not checkpoint.load_state(tmp_path / "run" / "checkpoints" / "last")["finished"]
 
 
 @pytest.mark.slow
