@@ -22,16 +22,22 @@ from agentrl.store.files import point, sync
 from agentrl.store.seal import check, seal
 from agentrl.trainers.models import save_policy
 
-KEEP = 2  # newest checkpoints that stay, besides the best one
 STATE = "trainer.pt"
 
 
 def save(
-    folder: Path, iteration: int, model: nn.Module, tokenizer: Any, agent: dict[str, Any], state: dict[str, Any]
+    folder: Path,
+    iteration: int,
+    model: nn.Module,
+    tokenizer: Any,
+    agent: dict[str, Any],
+    state: dict[str, Any],
+    keep: int = 2,
 ) -> Path:
     """Write checkpoint ``iteration`` (iterations done so far) and point ``last`` at it.
 
-    Raises UserError where it cannot be written (a full disk, say); what was there before stays as it was.
+    The newest ``keep`` stay, and the best one. Raises UserError where it cannot be written (a full disk, say); what was
+    there before stays as it was.
     """
     target = folder / f"{iteration:06d}"
     partial = folder / f".{target.name}.partial"
@@ -54,7 +60,7 @@ def save(
         last = folder / "last"
         stands = f"the last good one is {last.resolve()}" if last.exists() else "there is none before it"
         raise UserError(f"checkpoint {target} could not be written: {reason}; {stands}") from error
-    _prune(folder)
+    _prune(folder, keep)
     return target
 
 
@@ -86,9 +92,9 @@ def _all(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
 
 
-def _prune(folder: Path) -> None:
+def _prune(folder: Path, keep: int) -> None:
     kept = {(folder / name).resolve() for name in ("last", "best") if (folder / name).exists()}
-    for path in _all(folder)[:-KEEP]:
+    for path in _all(folder)[:-keep]:
         if path.resolve() not in kept:
             shutil.rmtree(path)
 

@@ -65,9 +65,13 @@ def card(title: str, source: str, size: int, run: Path) -> str:
 def _data(recipe: dict[str, Any], run: Path) -> str:
     lines = Record(run).metrics()
     episodes = lines[-1].get("episodes", 0) if lines else 0
+    envs = [recipe["env"]] if isinstance(recipe["env"], str) else [*recipe["env"]]
+    beside = (
+        f" Demonstrations of `{Path(recipe['demos']).name}` were learnt beside them." if recipe.get("demos") else ""
+    )
     return (
-        f"{episodes} episodes of `{recipe['env']}` in {len(lines)} iterations, played by the policy itself, "
-        f"which began as `{recipe['policy']['path']}`; seed {recipe['seed']}."
+        f"{episodes} episodes of {', '.join(f'`{env}`' for env in envs)} in {len(lines)} iterations, played by the "
+        f"policy itself, which began as `{recipe['policy']['path']}`; seed {recipe['seed']}.{beside}"
     )
 
 

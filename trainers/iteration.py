@@ -53,7 +53,7 @@ class Iteration:
     scorers: Scorers
     demos: Demos | None = None
     whole: WholeHistory | None = None
-    finished: dict[str, Trajectory] = field(default_factory=dict)  # by id, until trained on; not where batches are fixed
+    finished: dict[str, Trajectory] = field(default_factory=dict)  # by id, until trained on; unless deterministic
     interrupts: Interrupts = field(default_factory=Interrupts)
 
     def __post_init__(self) -> None:

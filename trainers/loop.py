@@ -353,7 +353,8 @@ class Training:
         with self.phases("checkpoint"):
             seconds = self.spent + time.perf_counter() - self.begin
             saved = {"learner": learner.state(), "iteration": done, "seconds": seconds, **state}
-            path = checkpoint.save(self.record.checkpoints, done, learner.plain(), tokenizer, agent.model_dump(), saved)
+            folder, keep = self.record.checkpoints, self.recipe.checkpoint_keep
+            path = checkpoint.save(folder, done, learner.plain(), tokenizer, agent.model_dump(), saved, keep)
             if best:
                 point(self.record.checkpoints, "best", path)
 

@@ -16,6 +16,7 @@ from agentrl.trainers.models import parameters
 from agentrl.trainers.recipe import Recipe
 
 UPDATE = "lower optim.positions, or set optim.checkpointing=true or optim.bf16=true"
+CLONING = "lower positions, or set bf16=true or batcher=trie"
 SAMPLING = "lower rollout.concurrency, limits.turn_tokens or limits.turns"
 PER_LAYER = 16  # hidden-sized float32 values that a layer keeps of a position for its backward pass, about
 

@@ -190,6 +190,7 @@ class Recipe(_Part):
     optim: OptimConfig = OptimConfig()
     iterations: int = Field(20, ge=1)
     checkpoint_every: int = Field(5, ge=1, description="iterations")
+    checkpoint_keep: int = Field(2, ge=1, description="newest checkpoints that stay, besides the best one")
     suite: str = Field(
         "", description="suite or environment for before and after; empty: the environment's unseen split"
     )

@@ -10,6 +10,7 @@ from agentrl.errors import UserError
 from agentrl.policies.base import Learning
 from agentrl.rollout.engine import Rollout
 from agentrl.seeds import derive
+from agentrl.trainers import memory
 from agentrl.trainers.action_values import ActionValues
 from agentrl.trainers.continuations import continued
 from agentrl.trainers.credit import Plan, TurnTable
@@ -80,13 +81,16 @@ class Scorers:
         """The table with their columns, and metrics by name. ``played``: its trajectories, in its order."""
         metrics: dict[str, dict[str, Any]] = {}
         if self.learner.critic:
-            table = self._expected(self.learner.critic, table, played)
+            with memory.phase("the critic's passes"):
+                table = self._expected(self.learner.critic, table, played)
         for name, model in self.models.items():
             self.observer.phase(name, 0)
             samples = spoken(played, table.start.tolist())
-            table, metrics[name] = model.score(table, samples, self.learner.batcher, self.learner.optim.positions)
+            with memory.phase(f"the passes of {name}"):
+                table, metrics[name] = model.score(table, samples, self.learner.batcher, self.learner.optim.positions)
         if self.recipe.mc_value:
-            table, metrics["continuations"] = self._continued(self.recipe.mc_value.k, table, played, iteration)
+            with memory.phase("the continuations", memory.SAMPLING):
+                table, metrics["continuations"] = self._continued(self.recipe.mc_value.k, table, played, iteration)
         if self.judge:
             self.observer.phase("judge", 0)
             table, metrics["judge"] = self.judge.ranked(table, played)

@@ -23,6 +23,7 @@ from agentrl.agents.chat import AgentConfig, ChatAgent, format_for
 from agentrl.agents.formats import Tools
 from agentrl.errors import UserError
 from agentrl.rollout.teacher import label_of
+from agentrl.trainers import memory
 from agentrl.trainers.batching import BATCHERS, Sample
 from agentrl.trainers.optimizer import Optimizer
 from agentrl.types import Trajectory, Turn, text_of
@@ -143,10 +144,11 @@ def fit(
         total = sum(float(s.weight[1:].sum()) for s in chosen) or 1.0
         loss_sum = 0.0
         for batch in BATCHERS[config.batcher](chosen, config.positions, model):
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):
-                rows = batch.forward(model)
-            loss = -(rows.weight * rows.logprobs).sum() / total
-            loss.backward()  # type: ignore[no-untyped-call]
+            with memory.phase(f"a pass of sft ({batch.input_ids.numel()} positions)", memory.CLONING):
+                with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bf16):
+                    rows = batch.forward(model)
+                loss = -(rows.weight * rows.logprobs).sum() / total
+                loss.backward()  # type: ignore[no-untyped-call]
             loss_sum += float(loss.detach())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step(rate)

@@ -13,6 +13,7 @@ from torch import nn
 from agentrl.trainers.batching import BATCHERS, Rows, Sample
 from agentrl.trainers.credit.registry import Bound
 from agentrl.trainers.credit.table import Floats, TurnTable
+from agentrl.trainers.losses import value as losses
 from agentrl.trainers.recipe import ValueConfig
 from agentrl.types import IntArray, Trajectory
 
@@ -55,21 +56,13 @@ class Critic:
         self.count = max(1, sum(int(np.isfinite(sample.columns["returns"]).sum()) for sample in samples))
 
     def loss(self, rows: Rows) -> torch.Tensor:
-        """The clipped value loss of PPO (arXiv 1707.06347; clip as in its code), summed with one weight a target.
-
-        ``max((V - R)^2, (V_old + clip(V - V_old, -c, c) - R)^2) / 2``; rows without a target (nan) count for nothing.
-        """
+        """The loss ``value`` of rows that have a target (others: nan), summed with one weight a target."""
         at = torch.isfinite(rows.columns["returns"])
-        target, old = rows.columns["returns"][at], rows.columns["values"][at]
         fixed = rows.hidden[at].detach()
         share = self.config.trunk  # the same number, with this share of its gradient
-        value = self.head(fixed + share * (rows.hidden[at] - fixed) if share else fixed)
-        square = (value - target).square()
-        if self.config.clip is not None:
-            near = old + (value - old).clamp(-self.config.clip, self.config.clip)
-            square = torch.maximum(square, (near - target).square())
-        loss: torch.Tensor = square.sum() / (2 * self.count)
-        return loss
+        values = self.head(fixed + share * (rows.hidden[at] - fixed) if share else fixed)
+        old, returns = rows.columns["values"][at], rows.columns["returns"][at]
+        return losses.value(values, old, returns, self.config.clip).sum() / self.count
 
     def step(self, rate: float, grad_clip: float) -> float:
         """One optimiser step at ``rate`` (0 to 1) of the learning rate; the norm of the gradient."""

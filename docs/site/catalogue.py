@@ -34,7 +34,7 @@ CREDIT = {
     "transform": "Reward transforms: what an episode was worth",
     "modulator": "Modulators: change the sum of estimators",
 }
-LOSSES = {"policy": "Policy losses", "correction": "Corrections", "term": "Loss terms"}
+LOSSES = {"policy": "Policy losses", "correction": "Corrections", "term": "Loss terms", "critic": "The critic's loss"}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

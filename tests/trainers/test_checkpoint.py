@@ -76,6 +76,12 @@ def test_the_newest_two_and_the_best_stay(whole: Path) -> None:
     assert held == {"last", "best", "000003", "000004", best}
 
 
+def test_as_many_stay_as_the_recipe_says(tiny_policy: Path, tmp_path: Path) -> None:
+    folder = train(tiny_policy, tmp_path / "run", "iterations=4", "checkpoint_keep=3") / "checkpoints"
+    held = {path.name for path in folder.iterdir()}
+    assert held == {"last", "best", "000002", "000003", "000004", (folder / "best").resolve().name}
+
+
 @pytest.mark.parametrize("harm", [flip, cut, os.remove])
 @pytest.mark.parametrize("name", ["model.safetensors", "trainer.pt", "tokenizer.json"])
 def test_damage_is_one_line_that_names_the_file_and_the_last_good_one(

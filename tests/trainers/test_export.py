@@ -52,6 +52,14 @@ def test_the_card_tells_recipe_data_and_results(run, tmp_path):
     assert str(tmp_path) not in card
 
 
+def test_the_card_names_several_environments_and_demonstrations(run, tmp_path):
+    recipe = Recipe(env={"agentrl/KeyDoor-v0": {}, "agentrl/Calc-v0": {"weight": 2}}, demos="shown/demos")
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    card = (export(str(run), tmp_path / "model") / "README.md").read_text()
+    assert "192 episodes of `agentrl/KeyDoor-v0`, `agentrl/Calc-v0` in 2 iterations" in card
+    assert "Demonstrations of `demos` were learnt beside them." in card
+
+
 def test_a_policy_without_a_run_says_so_and_a_full_folder_is_left_alone(tmp_path):
     assert "No training run is recorded" in (export("small", tmp_path / "model") / "README.md").read_text()
     with pytest.raises(UserError, match="exists already"):

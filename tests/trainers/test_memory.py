@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from agentrl import api
 from agentrl.errors import UserError
-from agentrl.trainers import memory
+from agentrl.trainers import memory, sft
 from agentrl.trainers.batching import Sample
 from agentrl.trainers.recipe import LossConfig, OptimConfig
 from agentrl.trainers.update import Learner
@@ -52,6 +53,14 @@ def test_out_of_memory_names_the_phase_and_three_knobs(name: str) -> None:
         made.update(samples(), 0)
     for knob in ("optim.positions", "optim.checkpointing", "optim.bf16"):
         assert knob in str(error.value)
+
+
+def test_out_of_memory_in_supervised_fine_tuning_names_its_own() -> None:
+    model = learner().model
+    model.get_submodule("model.layers.0").register_forward_hook(too_much)
+    told = [replace(sample, columns={"noise": np.zeros(20, np.float32)}) for sample in samples()]
+    with pytest.raises(UserError, match=r"^out of memory in a pass of sft \(.*\): lower positions, or set bf16"):
+        sft.fit(model, told, sft.SFTConfig())
 
 
 def test_out_of_memory_in_the_optimisers_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from agentrl import api
+from agentrl.policies.load import load_model, locate
+from agentrl.trainers import probe
 from agentrl.trainers import recipe as recipes
 from agentrl.trainers.loop import Training
 
@@ -28,6 +30,13 @@ def test_all_recipes_of_methods_are_known_here() -> None:
     assert {
         name for name, given in keys.items() if {"brancher", "budget", "filter"} & given.keys()
     } == TWO_PHASES.keys()
+
+
+def test_every_recipe_trains_by_tries_and_its_policy_can() -> None:
+    made = [api.recipe_for(name, []) for name in recipes.bundled()]
+    assert {recipe.optim.batcher for recipe in made} == {"trie"}
+    for path in {recipe.policy.path for recipe in made}:
+        assert probe.choose(load_model(locate(path))[0], "trie") == ("trie", None)
 
 
 @pytest.mark.parametrize("name", TWO_PHASES)

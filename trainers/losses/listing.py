@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
+from pydantic import BaseModel
+
 from agentrl.trainers.losses.registry import ALIASES, KINDS, get, names
+from agentrl.trainers.losses.value import value
 from agentrl.trainers.options import paragraph
+from agentrl.trainers.recipe import ValueConfig
 
 
 def describe() -> list[dict[str, Any]]:
@@ -16,18 +21,20 @@ def describe() -> list[dict[str, Any]]:
         for id in names(kind):
             home, preset = ALIASES.get((kind, id), (id, {}))
             plugin = get(kind, home)
-            defaults = {name: field.default for name, field in plugin.options.model_fields.items()} | preset
-            first = (inspect.getdoc(plugin.function) or "").partition("\n")[0].replace("``", "")
-            rows.append(
-                {
-                    "id": id,
-                    "kind": kind,
-                    "formula": first if home == id else f"{home} with {preset}",
-                    "source": paragraph(plugin.function, "Source"),
-                    "parity": paragraph(plugin.function, "Parity"),
-                    "needs": list(plugin.needs),
-                    "whole": plugin.whole,
-                    "options": defaults,
-                }
-            )
-    return rows
+            row = _row(id, kind, plugin.function, plugin.options) | {"needs": list(plugin.needs), "whole": plugin.whole}
+            if home != id:
+                row |= {"formula": f"{home} with {preset}", "options": row["options"] | preset}
+            rows.append(row)
+    # the critic's own: chosen by the recipe's key value, not by its loss
+    return [*rows, _row("value", "critic", value, ValueConfig) | {"needs": ["values", "returns"], "whole": False}]
+
+
+def _row(id: str, kind: str, function: Callable[..., Any], options: type[BaseModel]) -> dict[str, Any]:
+    return {
+        "id": id,
+        "kind": kind,
+        "formula": (inspect.getdoc(function) or "").partition("\n")[0].replace("``", ""),
+        "source": paragraph(function, "Source"),
+        "parity": paragraph(function, "Parity"),
+        "options": {name: field.default for name, field in options.model_fields.items()},
+    }

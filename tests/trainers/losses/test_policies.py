@@ -7,6 +7,7 @@ import torch
 
 from agentrl.trainers.batching import Rows
 from agentrl.trainers.losses import bapo, chord, registry
+from agentrl.trainers.losses import value as value_loss
 from agentrl.trainers.losses.objective import objective
 
 OLD = [-0.5, -1.0, -2.0, -0.2, -1.5, -0.7]
@@ -163,6 +164,16 @@ def test_chord_fades_from_imitation_to_reinforcement():
     assert found[3:] == near([0.98 * clipped(r, a, 0.8, 1.2) for r, a in zip(R[3:], GAIN[3:], strict=True)])
 
 
+def test_a_value_may_not_gain_by_going_far_at_once():
+    now = torch.tensor([0.5, 0.5, 0.1, 0.5], dtype=torch.float64, requires_grad=True)
+    old, returns = (torch.tensor(x, dtype=torch.float64) for x in ([0.0, 0.0, 0.0, 1.0], [1.0, 0.0, 1.0, 2.0]))
+    found = value_loss.value(now, old, returns)
+    assert found.tolist() == near([0.8**2 / 2, 0.5**2 / 2, 0.9**2 / 2, 1.5**2 / 2])
+    (slope,) = torch.autograd.grad(found.sum(), now)
+    assert slope.tolist() == near([0.0, 0.5, -0.9, -1.5])  # the first went further than 0.2 towards its return
+    assert value_loss.value(now, old, returns, None).tolist() == near([0.125, 0.125, 0.405, 1.125])
+
+
 def test_aepo_keeps_a_gradient_above_the_clip():
     made = rows(gap=[1.0], gain=[2.0], old=[-3.0], sample=[0])
     assert value("aepo", made=made) == near([-2.56])
@@ -249,7 +260,7 @@ def test_every_loss_states_formula_source_and_parity():
     from agentrl.trainers.losses.listing import describe
 
     listed = describe()
-    assert {row["id"] for row in listed} >= {"gspo", "dapo", "icepop", "tis", "kl", "epo", "chord"}
+    assert {row["id"] for row in listed} >= {"gspo", "dapo", "icepop", "tis", "kl", "epo", "chord", "value"}
     for row in listed:
         assert "`" not in row["formula"]
         assert all(row[key] for key in ("formula", "source", "parity")), row["id"]
