@@ -5,7 +5,8 @@
 
 Prints JSON: when each run was killed, how much of it was done by then, and whether its end is right: of a deterministic
 run the weights, bit for bit, of the run which nobody killed; of one whose rollouts run ahead (``--free``) that each
-episode that was asked for is stored once, trained on by the iteration that asked for it, and counted.
+episode that was asked for is stored once, trained on by the iteration that asked for it, and counted, and that those
+``kept`` by the kill are among them with the tokens they had.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agentrl import api, store
+from agentrl.trainers.journal import Journal, read
 from agentrl.trainers.loop import Training
 from agentrl.trainers.record import Record
+from agentrl.types import Trajectory
 
 SETTINGS = [
     "rollout.tasks=2",
@@ -106,6 +109,10 @@ def complete(folder: Path) -> bool:
     return stored == asked and counted == [len(asked[0]) * (i + 1) for i in range(recipe.iterations)]
 
 
+def tokens(trajectories: Iterable[Trajectory]) -> dict[str, list[list[int]]]:
+    return {t.id: [turn.completion_ids.tolist() for turn in t.turns] for t in trajectories}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("-n", type=int, default=20, help="runs that are killed")
@@ -126,9 +133,14 @@ def main() -> None:
                 continue
             last = folder / "checkpoints" / "last"
             done = int(last.resolve().name) if last.exists() else None
+            kept = tokens(read(Journal(folder / "journal", done or 0).path))
             whole(functools.partial(go_on, work), folder)
-            right = complete(folder) if given.free else weights(folder) == weights(home / "whole")
-            found.append({"killed_at_s": round(at, 2), "iterations_done": done, "right": right})
+            if given.free:
+                stored = tokens(t for group in store.read(folder) for t in group)
+                right = complete(folder) and kept.items() <= stored.items()
+            else:
+                right = weights(folder) == weights(home / "whole")
+            found.append({"killed_at_s": round(at, 2), "iterations_done": done, "kept": len(kept), "right": right})
             print(json.dumps(found[-1]), file=sys.stderr)
     right = sum(run["right"] for run in found)
     print(json.dumps({"run_s": round(takes, 2), "kills": len(found), "right": right, "runs": found}, indent=1))

@@ -50,7 +50,7 @@ def save(
         for file in partial.rglob("*"):
             sync(file)
         sync(partial)
-        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)  # what a kill left before ``last`` led to it
         os.replace(partial, target)
         point(folder, "last", target)
         sync(folder)

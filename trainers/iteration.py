@@ -22,6 +22,7 @@ from agentrl.trainers.batching import samples_of
 from agentrl.trainers.credit import TurnTable, ledger
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.interrupts import Interrupts
+from agentrl.trainers.journal import Journal
 from agentrl.trainers.meter import Meter
 from agentrl.trainers.metrics import branch_metrics, environment_metrics, episode_metrics, lag_metrics
 from agentrl.trainers.progress import Observer, Phases
@@ -51,9 +52,9 @@ class Iteration:
     policy: Learning
     sampling: Sampling
     scorers: Scorers
+    finished: Journal  # and not trained on yet; none where batches are fixed
     demos: Demos | None = None
     whole: WholeHistory | None = None
-    finished: dict[str, Trajectory] = field(default_factory=dict)  # by id, until trained on; unless deterministic
     interrupts: Interrupts = field(default_factory=Interrupts)
 
     def __post_init__(self) -> None:
@@ -166,14 +167,11 @@ class Iteration:
         }
         for t in (t for group in fresh for t in group):
             rollout.forget(t.id)
-        for id in [*self.finished]:  # also spares that nobody needed
-            if id.startswith(f"{iteration:06d}-"):
-                self.finished.pop(id)
+        self.finished.drop(iteration)
         if self.ahead is None:  # also those of continuations
             rollout.forget()
         sampled = copy.deepcopy(self.sampling.state) | {"asked": self._asked.get(iteration + 1, self.sampling.asked)}
-        finished = [*self.finished.values()]
-        return metrics, {"credit": dict(given.state), "sampling": sampled, "finished": finished, **self.scorers.state()}
+        return metrics, {"credit": dict(given.state), "sampling": sampled, **self.scorers.state()}
 
     async def _rollouts(
         self, iteration: int, on_group: Callable[[Group], None] | None = None
@@ -202,7 +200,7 @@ class Iteration:
 
     def _done(self, trajectory: Trajectory) -> None:
         if not self.recipe.rollout.deterministic and trajectory.trusted:
-            self.finished[trajectory.id] = trajectory
+            self.finished.add(trajectory)
         self.observer.episode(trajectory)
 
 

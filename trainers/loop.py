@@ -36,6 +36,7 @@ from agentrl.store.seal import check
 from agentrl.trainers import adapters, checkpoint, credit, memory, sharded
 from agentrl.trainers.demos import Demos
 from agentrl.trainers.iteration import Iteration
+from agentrl.trainers.journal import Journal
 from agentrl.trainers.losses.objective import objective
 from agentrl.trainers.models import parameters
 from agentrl.trainers.progress import Observer, Phases
@@ -220,7 +221,7 @@ class Training:
             say(f"note: {line}")
         sampling.vocabulary = len(tokenizer)
         first = 0
-        state: dict[str, Any] = {"credit": {}, "sampling": sampling.state, "finished": []}
+        state: dict[str, Any] = {"credit": {}, "sampling": sampling.state}
         if self.resumed is not None:
             saved = checkpoint.load_state(self.resumed)
             learner.load(saved["learner"])
@@ -247,10 +248,8 @@ class Training:
         scorers = Scorers(recipe, plan, learner, rollout, policy, self.observer)
         if self.resumed is not None:
             scorers.load(saved)
-        step = Iteration(
-            recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, scorers, demos, whole
-        )
-        step.finished = {t.id: t for t in state["finished"]}
+        parts = (recipe, record, self.observer, self.phases, tasks, rollout, learner, policy, sampling, scorers)
+        step = Iteration(*parts, Journal(record.journal, first), demos, whole)
         history = [line["success"] for line in record.metrics()]
         stopped: str | None = None
         done = first
@@ -267,14 +266,14 @@ class Training:
                     saved_at = range(recipe.checkpoint_every, done, recipe.checkpoint_every)
                     best = all(_smooth(history) >= _smooth(history[:at]) for at in saved_at)
                     self._save(done, learner, tokenizer, agent, state, best)
+                    step.finished.cut()
                 if stopped:
                     break
         except KeyboardInterrupt:
             step.close()
             if step.interrupts.held:  # weights may be half changed: what was saved last is whole
                 done = _iteration(record.checkpoints / "last")
-            elif done > first or step.finished:
-                state["finished"] = [*step.finished.values()]
+            elif done > _iteration(record.checkpoints / "last"):
                 self._save(done, learner, tokenizer, agent, state, False)
             learner.close()
             say(f"stopped after {done} iterations; go on with: agentrl train --resume {record.folder}")

@@ -31,6 +31,7 @@ class Record:
         self.trajectories = folder / "trajectories"
         self.credit = folder / "credit"
         self.passes = folder / "passes"
+        self.journal = folder / "journal"
         self.checkpoints = folder / "checkpoints"
         self._follow: tuple[Sequence[Name], dict[str, Any]] = (("tensorboard",), {})
         self._trackers: list[Tracker] | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,9 +19,9 @@ from agentrl import api, store
 from agentrl.errors import UserError
 from agentrl.policies.transformers import TransformersPolicy
 from agentrl.rollout.episode import Job
-from agentrl.trainers import checkpoint
 from agentrl.trainers.ahead import Ahead
 from agentrl.trainers.iteration import usable
+from agentrl.trainers.journal import read
 from agentrl.trainers.loop import Training
 from agentrl.trainers.recipe import Recipe, RolloutConfig
 from agentrl.trainers.spares import fill, with_spares
@@ -167,10 +169,8 @@ def test_a_run_ahead_trains_on_every_episode_once_and_resumes_with_what_was_fini
     half.observer.iteration = interrupt  # type: ignore[method-assign]
     with pytest.raises(Stop):
         half.run()
-    saved = checkpoint.load_state(cut / "checkpoints" / "last")
-    kept = {t.id for t in saved["finished"]}
-    assert saved["iteration"] == 2 or saved["iteration"] == 3
-    assert all(int(id.partition("-")[0]) >= saved["iteration"] for id in kept)
+    assert (cut / "checkpoints" / "last").resolve().name == "000002"
+    kept = {t.id for t in read(cut / "journal")}
     again = Training.resume(cut)
     replayed: list[str] = []
     again.observer.episode = lambda t: replayed.append(t.id)  # type: ignore[method-assign]
@@ -196,7 +196,7 @@ def test_what_was_finished_when_a_run_is_stopped_is_not_played_again(
     half.observer.episode = third  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         half.run()
-    kept = {t.id for t in checkpoint.load_state(tmp_path / "run" / "checkpoints" / "last")["finished"]}
+    kept = {t.id for t in read(tmp_path / "run" / "journal")}
     assert kept == {*done}
     again = Training.resume(tmp_path / "run")
     played: list[str] = []
@@ -206,7 +206,57 @@ def test_what_was_finished_when_a_run_is_stopped_is_not_played_again(
     stored = [t.id for group in store.read(tmp_path / "run" / "trajectories") for t in group]
     assert len(stored) == len(set(stored)) == 8
     assert {id for id in kept if "+" not in id} <= {*stored}
-    assert not checkpoint.load_state(tmp_path / "run" / "checkpoints" / "last")["finished"]
+    assert not (tmp_path / "run" / "journal").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("moment", ["rollout", "update"])
+def test_kill_9_loses_no_finished_episode(tiny_policy: Path, tmp_path: Path, moment: str) -> None:
+    """The run kills itself in its second iteration; what its observer had seen end by then is trained on as it is."""
+    settings = ("iterations=4", "checkpoint_every=1", "rollout.concurrency=2")
+    settings += ("rollout.staleness=0",) if moment == "rollout" else ("rollout.staleness=1",)
+    program = f"""
+import os, signal
+from pathlib import Path
+from agentrl import api, store
+from agentrl.trainers.loop import Training
+from agentrl.types import Group
+from agentrl.trainers.recipe import Recipe
+ends = []
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+def episode(t):
+    ends.append(t)
+    store.write(Path({str(tmp_path)!r}) / "seen", t.id, [Group(t.task, t.id, [t])])
+    if {moment!r} == "rollout" and len(ends) == 6:
+        die()
+def phase(name, total):
+    if {moment!r} == "update" and name == "update" and any(t.id.startswith("000001") for t in ends):
+        if (run / "checkpoints" / "last").resolve().name == "000001":
+            die()
+run = Path({str(tmp_path / "run")!r})
+training = Training.new(Recipe.model_validate({recipe(tiny_policy, *settings).model_dump(mode="json")!r}), run)
+training.observer.episode, training.observer.phase = episode, phase
+training.run()
+"""
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=250)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    seen = {t.id: t for group in store.read(tmp_path / "seen") for t in group if not t.id.startswith("000000")}
+    assert len(seen) >= (2 if moment == "rollout" else 4)
+    again = Training.resume(tmp_path / "run")
+    played: list[str] = []
+    again.observer.episode = lambda t: played.append(t.id)  # type: ignore[method-assign]
+    again.run()
+    assert not seen.keys() & {*played}
+    stored = [t for group in store.read(tmp_path / "run" / "trajectories") for t in group]
+    assert len(stored) == len({t.id for t in stored}) == 16
+    for t in stored:
+        if t.id in seen:
+            for turn, known in zip(t.turns, seen[t.id].turns, strict=True):
+                assert turn.completion_ids.tolist() == known.completion_ids.tolist()
+                assert turn.logprobs.tolist() == known.logprobs.tolist()
+    assert seen.keys() <= {t.id for t in stored}
 
 
 @pytest.mark.slow
