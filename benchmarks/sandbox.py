@@ -92,9 +92,15 @@ def bare() -> float:
 
 
 def family(session: Any) -> list[int]:
-    """The processes of a local session; none for the others, whose processes are the daemon's or far away."""
-    process = getattr(session._guest, "_process", None) if hasattr(session, "_guest") else None
-    found = [] if process is None else [process.pid]
+    """The processes of a session on this machine, a container's with the daemon's process that looks after it."""
+    guest = getattr(session, "_guest", None)
+    if (process := getattr(guest, "_process", None)) is not None:
+        found = [process.pid]
+    elif hasattr(guest, "_api"):
+        first = guest._api.inspect_container(guest._id)["State"]["Pid"]
+        found = [int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])]
+    else:
+        return []
     for pid in found:
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += map(int, (task / "children").read_text().split())
