@@ -118,7 +118,10 @@ def _of_environment(name: str, kwargs: dict[str, Any], most: int) -> Suite:
 
 
 def _tasks(part: Part) -> list[Task]:
-    spec = registry.resolve(part.env).spec  # with its file, as on the command line
+    found = registry.resolve(part.env)  # with its file, as on the command line
+    if found.split is not None:
+        raise UserError(f"{part.env} in a suite: its split is a key of its own, split: {found.split}")
+    spec = found.spec
     ids = registry.split(spec, part.split, part.kwargs)
     if part.ids is not None:
         ids = [id for id in ids if any(fnmatchcase(str(id), wanted) for wanted in part.ids)]

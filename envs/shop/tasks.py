@@ -1,9 +1,10 @@
 """What buyers want, by id: ``train-00017`` is one request for good.
 
 A task draws a product, some of its attributes and options and a price ceiling (one of the next ten-dollar steps above
-its price, as in WebShop), and draws again until the expert buys it with turns to spare. Products of ``unseen`` are
-never wanted in ``train`` or ``seen``, and each request of ``unseen`` names an attribute that in the other two is never
-asked of its kind of product, only of others (``HELD_OUT``). So what has to carry over is the skill.
+its price, as in WebShop), and draws again until the expert buys it with turns to spare. ``seen`` asks as ``train``
+does, for other goods of the same 70 kinds. ``unseen`` asks for ten other kinds (every eighth product is of one of
+them), and each of its requests names an attribute that the others never ask of that kind (``HELD_OUT``). So what has to
+carry over to it is the skill, with words that no training request held.
 """
 
 from __future__ import annotations

@@ -149,6 +149,9 @@ def test_parts_choose_tasks_by_id_and_have_levels(tmp_path: Path) -> None:
     file.write_text(json.dumps({"parts": [{**office, "ids": ["tell_fone/*"]}]}))
     with pytest.raises(ar.UserError, match=r"no task of agentrl/Office-v0:unseen is called tell_fone/\*"):
         suites.load(str(file)).tasks()
+    file.write_text(json.dumps({"parts": [{"env": "agentrl/Office-v0:novel"}]}))  # would be unseen, unsaid
+    with pytest.raises(ar.UserError, match=r"a key of its own, split: novel"):
+        suites.load(str(file)).tasks()
 
 
 def test_tasks_of_two_environments_with_the_same_ids_are_told_apart() -> None:
