@@ -54,7 +54,7 @@ class Shop(Env):
         goal = self._goal()
         after = store.step(self._state, action) if isinstance(action, str) else None
         if after is None:
-            return NOTHING, 0.0, self._state.bought, False, {"valid": False, "success": False}
+            return f"{NOTHING}\n{self._text()}", 0.0, self._state.bought, False, {"valid": False, "success": False}
         self._state = after
         self._seen |= look(after)
         reward = 0.0

@@ -106,7 +106,7 @@ def test_meaningless_actions_change_nothing():
     before = env.snapshot().state
     for action in ["", "dance", "click[buy now]", "x" * 10**6, ToolCall("search"), [], None, 5]:
         observation, reward, terminated, _, info = env.step(action)
-        assert (observation, reward, terminated, info["valid"]) == (NOTHING, 0.0, False, False)
+        assert (observation, reward, terminated, info["valid"]) == (f"{NOTHING}\n[search]", 0.0, False, False)
     assert env.snapshot().state == before
 
 
