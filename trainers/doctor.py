@@ -16,8 +16,10 @@ from agentrl.agents.chat import AgentConfig, probe_template
 from agentrl.errors import UserError
 from agentrl.evaluation.evaluate import evaluate
 from agentrl.evaluation.suites import Part, Suite
-from agentrl.policies.load import load_model, locate
+from agentrl.policies.base import Learning
+from agentrl.policies.load import checked_engine, load_model, locate, server_of
 from agentrl.policies.transformers import TransformersPolicy
+from agentrl.policies.vllm import VLLMPolicy
 from agentrl.trainers.batching import Sample, samples_of
 from agentrl.trainers.loop import load_agent
 from agentrl.trainers.recipe import LossConfig, OptimConfig
@@ -43,6 +45,7 @@ class Examination:
     """A policy on the bench: ``run`` gives findings one by one, then ``episode`` holds what was played."""
 
     source: str
+    engine: str = "transformers"
     env: str = "agentrl/KeyDoor-v0"
     batcher: str = "trie"
     episode: Trajectory | None = None
@@ -50,14 +53,25 @@ class Examination:
 
     def run(self) -> Iterator[Finding]:
         """Raises UserError where the policy cannot be loaded."""
+        checked_engine(self.engine)
         where = locate(self.source)
         model, self.tokenizer = load_model(where)
         yield from template(self.tokenizer)
-        policy = TransformersPolicy(copy.deepcopy(model), self.tokenizer, name=self.source)
+        policy: Learning = (
+            TransformersPolicy(copy.deepcopy(model), self.tokenizer, name=self.source)
+            if self.engine == "transformers"
+            else VLLMPolicy(where, name=self.source, slots=EPISODES, trainer=model, server=server_of(self.engine))
+        )
+        try:
+            yield from self._examined(policy, model, load_agent(where) or AgentConfig())
+        finally:
+            policy.close()
+
+    def _examined(self, policy: Learning, model: Any, agent: AgentConfig) -> Iterator[Finding]:
         learner = Learner(model, OptimConfig(lr=STILL, batcher=self.batcher), LossConfig(max_logprob_gap=float("inf")))
         yield Finding("batches", not learner.notes, learner.notes[0] if learner.notes else f"{learner.batcher}")
         suite = Suite(name="doctor", parts=[Part(env=self.env, split="train", first=EPISODES)], turn_tokens=24)
-        report = evaluate(suite, policy, agent=load_agent(where) or AgentConfig(), name="doctor")
+        report = evaluate(suite, policy, agent=agent, name="doctor")
         played = [t for t in report.trajectories if t.trusted]
         if not played:
             raise UserError(f"no episode of {self.env} could be played with {self.source}: {report.stops}")
@@ -65,7 +79,7 @@ class Examination:
         yield mask(played)
         yield from self._update(learner, policy, played)
 
-    def _update(self, learner: Learner, policy: TransformersPolicy, played: Sequence[Trajectory]) -> Iterator[Finding]:
+    def _update(self, learner: Learner, policy: Learning, played: Sequence[Trajectory]) -> Iterator[Finding]:
         first = np.cumsum([0, *(len(t.turns) for t in played)])
         gain = np.random.default_rng(0).normal(size=int(first[-1]))
         before = checksum(learner.model)
@@ -81,10 +95,20 @@ class Examination:
         with torch.no_grad():
             for parameter in learner.model.parameters():
                 parameter.add_(1e-3)
-        policy.update(learner.model.state_dict(), 1)
-        same = checksum(policy.model) == checksum(learner.model) != before
-        line = f"checksum {checksum(policy.model)}" if same else "the sampler does not hold the trainer's weights"
-        yield Finding("weights arrive", same, line)
+        yield arrival(policy, learner.model, before)
+
+
+def arrival(policy: Learning, model: Any, before: str) -> Finding:
+    """Whether a sampler that is sent a model's weights holds them; ``before``: the checksum of those it had."""
+    try:
+        policy.update(model.state_dict(), 1)
+    except UserError as error:  # vLLM has compared what it says of a prompt with what the trainer says
+        return Finding("weights arrive", False, str(error))
+    if not isinstance(policy, TransformersPolicy):
+        return Finding("weights arrive", True, "the engine says of a prompt what the trainer says")
+    same = checksum(policy.model) == checksum(model) != before
+    line = f"checksum {checksum(policy.model)}" if same else "the sampler does not hold the trainer's weights"
+    return Finding("weights arrive", same, line)
 
 
 def template(tokenizer: Any) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agentrl.cli.options import AsJson
+from agentrl.cli.options import AsJson, Engine
 from agentrl.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ PARTS = {
 
 def doctor(
     policy: Annotated[str | None, typer.Option(help="Bundled name, folder, run folder or hub name to examine.")] = None,
+    engine: Engine = "transformers",
     as_json: AsJson = False,
 ) -> None:
     """Say what this machine can run; with --policy, play and train a little and see that all is as it should be.
@@ -45,6 +46,8 @@ def doctor(
     Exit code 1 where a check fails.
 
     agentrl doctor --policy small
+
+    agentrl doctor --policy small --policy.engine vllm
     """
     from rich.console import Console
     from rich.text import Text
@@ -57,7 +60,7 @@ def doctor(
     if policy is not None:
         from agentrl.trainers.doctor import Examination, pieces
 
-        bench = Examination(policy)
+        bench = Examination(policy, engine)
         console.print()
         for finding in bench.run():
             found.append(finding)

@@ -350,6 +350,10 @@ def test_the_same_commands_with_another_engine(tmp_path: Path, capsys):
     main_ends(["collect", "agentrl/KeyDoor-v0", *more, "-n", "8", "-o", str(demos)])
     assert sum(len(group) for group in store.read(demos)) == 8
     assert "8 episodes" in capsys.readouterr().out
+    main_ends(["doctor", "--json", *more])
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert all(checks[name]["ok"] for name in ("sampler and trainer agree", "learning rate 0", "weights arrive"))
+    assert "engine" in checks["weights arrive"]["line"]
 
 
 def main_ends(arguments):
