@@ -86,9 +86,9 @@ def recipe_of(world: dict[str, Any], out: Path) -> Path:
     """The environments with equal weights, the start, and a suite of tasks of each that are not trained on."""
     several = len(world["envs"]) > 1
     parts = [{"env": env, "split": world.get("split", "unseen"), "first": world["unseen"]} for env in world["envs"]]
-    (out / "unseen.yaml").write_text(yaml.safe_dump({"parts": parts, "turn_tokens": 32}))
+    (out / "held-out.yaml").write_text(yaml.safe_dump({"parts": parts, "turn_tokens": 32}))
     envs = {env: 1 for env in world["envs"]} if several else world["envs"][0]
-    recipe = {"env": envs, "policy": {"path": str(out / "start")}, "suite": str(out / "unseen.yaml")}
+    recipe = {"env": envs, "policy": {"path": str(out / "start")}, "suite": str(out / "held-out.yaml")}
     (out / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     return out / "recipe.yaml"
 
