@@ -32,7 +32,7 @@ def save(
     tokenizer: Any,
     agent: dict[str, Any],
     state: dict[str, Any],
-    keep: int = 2,
+    keep: int,
 ) -> Path:
     """Write checkpoint ``iteration`` (iterations done so far) and point ``last`` at it.
 

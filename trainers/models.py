@@ -19,8 +19,8 @@ from agentrl.errors import unknown
 from agentrl.policies.linear import speed_up
 from agentrl.trainers import adapters
 
-# hidden, layers, heads, of keys, feed-forward. One key head: decoding on a CPU is bound by reading keys. Names out of
-# thousands are copied through values that have room for what tells them apart: in "1m-mha" every head has its own.
+# hidden, layers, heads, of keys, feed-forward. One key head: decoding on a CPU is bound by reading keys. Where thousands
+# of names are to be told apart, one head of 32 values is narrow: in "1m-mha" each of three has 64 of its own.
 SIZES: dict[str, tuple[int, int, int, int, int]] = {
     "1m": (160, 4, 5, 1, 448),
     "1m-mha": (192, 3, 3, 3, 448),
@@ -37,7 +37,7 @@ _NAME = r" ?[A-Za-z]+ \d{1,2}(?!\d)"
 _PHRASE = r"[.,:;!?]? ?(?![A-Za-z]+ \d)[A-Za-z']+(?: (?![A-Za-z]+ \d)[A-Za-z']+)*"
 _REST = r" ?[A-Za-z']+|\d{1,3}|\s+|[^\sA-Za-z0-9]+"
 # The other way to cut: what is between words is never part of one, so that a word is the same token in a request, in a
-# list and in brackets. Names out of thousands are then copied, which needs no knowledge of what becomes what.
+# list and in brackets, and can be copied by a model that does not know what becomes what.
 _WORDS = r"[A-Za-z']+(?: [A-Za-z']+)*"
 _APART = r"[A-Za-z']+|\d{1,3}|[^A-Za-z0-9]+"
 CUTS = ("phrases", "words")
