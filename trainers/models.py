@@ -19,8 +19,8 @@ from agentrl.errors import unknown
 from agentrl.policies.linear import speed_up
 from agentrl.trainers import adapters
 
-# hidden, layers, heads, of keys, feed-forward. One key head: decoding on a CPU is bound by reading keys. Where thousands
-# of names are to be told apart, one head of 32 values is narrow: in "1m-mha" each of three has 64 of its own.
+# hidden, layers, heads, of keys, feed-forward. One key head: decoding on a CPU is bound by reading keys. Where
+# thousands of names are to be told apart, one head of 32 values is narrow: in "1m-mha" each of three has 64 of its own.
 SIZES: dict[str, tuple[int, int, int, int, int]] = {
     "1m": (160, 4, 5, 1, 448),
     "1m-mha": (192, 3, 3, 3, 448),
