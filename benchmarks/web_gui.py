@@ -25,6 +25,7 @@ PAGES = ("click-test-2", "click-button", "click-tab", "click-dialog-2", "focus-t
 FEW = Path(__file__).with_name("few_tools.py")
 GRPO, GIGPO = "{grpo: {std: false}}", "{gigpo-step: {weight: 1.0, gamma: 0.95, std: false}}"
 BOTH = [["grpo", f"credit=[{GRPO}]"], ["gigpo", f"credit=[{GRPO}, {GIGPO}]"]]
+NUMBER = r"(?<=\[)(?!potato)(?:[bdfgklmnprstvz][aeiou]){3}(?=\])"  # of a product; potato is a flavour
 CLONING = ["muon=0.01", "noise_from=0.85", "bf16=true"]
 COMMON = [
     "rewards=[{invalid-penalty: {coef: 0.1}}]", "loss.aggregate=sequence", "loss.max_logprob_gap=0.01",
@@ -35,7 +36,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "envs": ["agentrl/Shop-v0"], "episodes": [12000], "noise": "0-0.2",
         "agent": ["format=text", "context=1"], "window": 1024,
         "size": "1m-mha", "model": ["--vocabulary", 16384, "--tokens", "words"],
-        "sft": ["epochs=1", "batch=3", "muon=0.004", "observation_weight=0", "noise_weight=0"],
+        "sft": ["epochs=1", "batch=3", "muon=0.004", "observation_weight=0", "noise_weight=0", f"exchange={NUMBER}"],
         "split": "seen", "unseen": 200, "arms": BOTH,
         "train": ["rollout.tasks=8", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
                   "optim.positions=4096"],
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("world", choices=WORLDS)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="training runs at once")
     parser.add_argument("--set", action="append", default=[], help="change a key in every arm")
     args = parser.parse_args()
     world, out = WORLDS[args.world], args.out / args.world
@@ -75,7 +77,7 @@ def main() -> None:
         (arm[0], seed, [*COMMON, *world["train"], *args.set, *arm[1:]])
         for seed, arm in itertools.product(seeds, world["arms"])
     ]
-    sweep.play(str(recipe), grid, out, jobs=1)
+    sweep.play(str(recipe), grid, out, args.jobs)
     found = sweep.compare(arms, list(seeds), out)
     (args.out / f"{args.world}.json").write_text(json.dumps({"command": sys.argv, **found}, indent=1) + "\n")
     sweep.draw(arms, list(seeds), out)

@@ -131,7 +131,21 @@ def new_model(size: str, tokenizer: PreTrainedTokenizerFast, window: int, seed: 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return speed_up(LlamaForCausalLM(config))
+    model = LlamaForCausalLM(config)
+    if heads == key_heads:
+        _say_what_is_seen(model)
+    return speed_up(model)
+
+
+def _say_what_is_seen(model: LlamaForCausalLM) -> None:
+    """Begin with attention that hands on what it looks at: each layer's output projection is its values', transposed.
+
+    A name is then copied as soon as a head finds it; from random weights a head gets no gradient to find what it could
+    not say (docs/results/07-web-gui.md).
+    """
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.copy_(layer.self_attn.v_proj.weight.T)
 
 
 def save_policy(folder: Path, model: nn.Module, tokenizer: Any, agent: dict[str, Any]) -> None:

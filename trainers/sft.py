@@ -10,6 +10,7 @@ For a model from scratch the observations carry a small loss: predicting the wor
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from agentrl.errors import UserError
 from agentrl.rollout.teacher import label_of
 from agentrl.trainers import memory
 from agentrl.trainers.batching import BATCHERS, Sample
+from agentrl.trainers.exchange import exchanged
 from agentrl.trainers.optimizer import Optimizer
 from agentrl.types import Trajectory, Turn, text_of
 
@@ -42,6 +44,11 @@ class SFTConfig(BaseModel):
         0.0, ge=0, le=1, description="share of the training after which turns marked as noise are learnt too; 1: never"
     )
     noise_weight: float = Field(1.0, ge=0, description="loss weight of such turns then")
+    exchange: re.Pattern[str] | None = Field(
+        None,
+        description="regular expression of names that are exchanged at random in each trajectory, so that they are "
+        "read where they stand and not remembered",
+    )
     bf16: bool = Field(False, description="matrix products in bfloat16: faster where the processor has them")
     batcher: Literal["padded", "trie"] = Field(
         "padded", description="trie: what episodes begin with, as a list of tools, is computed once a forward pass"
@@ -58,6 +65,9 @@ class Transcripts:
     config: SFTConfig
 
     def samples(self, trajectories: Sequence[Trajectory]) -> list[Sample]:
+        names = self.config.exchange
+        if names is not None:
+            trajectories = exchanged(trajectories, names, self.config.seed)
         made = [replace(sample, trajectory=i) for i, t in enumerate(trajectories) for sample in self._of(t)]
         return [sample for sample in made if sample.weight[1:].any()]
 

@@ -165,3 +165,19 @@ def test_a_saved_policy_comes_back_whole_through_auto_classes(tokenizer, tmp_pat
 
 def test_a_tokenizer_is_the_same_each_time_it_is_trained(tokenizer):
     assert train_tokenizer(TEXTS, 448).get_vocab() == tokenizer.get_vocab()
+
+
+@pytest.mark.parametrize(("size", "says"), [("1m-mha", True), ("1m", False)])
+def test_heads_with_values_of_their_own_begin_by_saying_what_they_see(tokenizer, size, says):
+    """The tokens that stand in a row are likelier to come next than others, before anything has been learnt."""
+    model = new_model(size, tokenizer, 64, 0).eval()
+    torch.manual_seed(1)
+    more = 0.0
+    for _ in range(16):
+        row = torch.randperm(len(tokenizer))[:24]
+        with torch.no_grad():
+            logits = model(row[None]).logits[0, -1, : len(tokenizer)]
+        elsewhere = torch.ones(len(tokenizer), dtype=torch.bool)
+        elsewhere[row] = False
+        more += float((logits[row[:-1]].mean() - logits[elsewhere].mean()) / logits[elsewhere].std()) / 16
+    assert more > 0.4 if says else abs(more) < 0.2
