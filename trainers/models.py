@@ -36,10 +36,11 @@ END, PAD = "<|end|>", "<|pad|>"
 _NAME = r" ?[A-Za-z]+ \d{1,2}(?!\d)"
 _PHRASE = r"[.,:;!?]? ?(?![A-Za-z]+ \d)[A-Za-z']+(?: (?![A-Za-z]+ \d)[A-Za-z']+)*"
 _REST = r" ?[A-Za-z']+|\d{1,3}|\s+|[^\sA-Za-z0-9]+"
-# The other way to cut: what is between words is never part of one, so that a word is the same token in a request, in a
-# list and in brackets, and can be copied by a model that does not know what becomes what.
+# The other way to cut: what is between words is never part of one, nor a new line of what follows it, so that a word is
+# the same token in a request, in a list and in brackets, and can be copied by a model that does not know what becomes
+# what.
 _WORDS = r"[A-Za-z']+(?: [A-Za-z']+)*"
-_APART = r"[A-Za-z']+|\d{1,3}|[^A-Za-z0-9]+"
+_APART = r"[A-Za-z']+|\d{1,3}|\n|[^A-Za-z0-9\n]+"
 CUTS = ("phrases", "words")
 STOCK_SHARE = 0.004  # of the texts: what a phrase must stand in to be a unit
 

@@ -33,6 +33,7 @@ def tokenizer():
 @pytest.fixture(scope="module")
 def of_words():
     listed = ["red shoes", "[pimemu] red shoes, lace up $4", "[sipitu] hats, lace up $7", "click[pimemu]", "lace up"]
+    listed += ["\n".join(listed[1:3])] * 3
     packed = [f"{n} hats in {n} {what}" for n in range(9) for what in ("boxes", "bags")]
     return train_tokenizer([*listed, *packed], 448, "words")
 
@@ -57,6 +58,7 @@ def test_of_words_each_is_the_same_token_wherever_it_stands(of_words, word):
     (i,) = ids(word)
     for text in (f"the {word} 3", f", {word}.", f"[{word}]\n", f"click[{word}]"):
         assert ids(text).count(i) == 1, [of_words.decode([j]) for j in ids(text)]
+    assert ids(f"\n[{word}")[1:] == ids(f"[{word}")  # what stands before it, too
 
 
 def test_tokens_of_another_kind_are_refused():
