@@ -34,12 +34,13 @@ COMMON = [
 WORLDS: dict[str, dict[str, Any]] = {
     "shop": {
         "envs": ["agentrl/Shop-v0"], "episodes": [12000], "noise": "0-0.2",
-        "agent": ["format=text", "context=1"], "window": 1024,
+        "agent": ["format=text", "context=0"], "window": 1024,
         "size": "1m-mha", "model": ["--vocabulary", 16384, "--tokens", "words"],
-        "sft": ["epochs=1", "batch=3", "muon=0.004", "observation_weight=0", "noise_weight=0", f"exchange={NUMBER}"],
+        "sft": ["epochs=1", "batch=12", "lr=5e-3", "muon=0.004", "observation_weight=0", "noise_weight=0",
+                f"exchange={NUMBER}"],
         "split": "seen", "unseen": 200, "arms": BOTH,
-        "train": ["rollout.tasks=8", "rollout.group=8", "iterations=12", "optim.lr=5e-4", "limits.turn_tokens=32",
-                  "optim.positions=4096"],
+        "train": ["rewards=[]", "rollout.tasks=16", "rollout.group=8", "iterations=24", "optim.lr=2e-4",
+                  "optim.muon=0.002", "optim.anneal=false", "limits.turn_tokens=32", "optim.positions=4096"],
     },
     "miniwob": {
         "envs": [f"{FEW}:Few-{page}-v0" for page in PAGES], "episodes": [100], "noise": "0.2-0.5",
