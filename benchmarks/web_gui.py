@@ -1,6 +1,6 @@
 """Whether small policies learn in a shop, on web pages and at a desktop: from a clone that is fluent but mediocre.
 
-    python benchmarks/web_gui.py shop --seeds 4 --out /tmp/web-gui       # its start takes 40 minutes
+    python benchmarks/web_gui.py shop --seeds 4 --out /tmp/web-gui       # its start takes 25 minutes
     python benchmarks/web_gui.py miniwob --seeds 2 --out /tmp/web-gui
     python benchmarks/web_gui.py desktop --out /tmp/web-gui
 
