@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from agentrl.errors import UserError
 from agentrl.seeds import derive
 from agentrl.types import ToolCall, Trajectory, Turn
 
@@ -24,10 +25,13 @@ def exchanged(trajectories: Sequence[Trajectory], names: re.Pattern[str], seed: 
     """Copies in which every match of ``names`` is another of their matches, drawn anew for each trajectory.
 
     Within a trajectory a name becomes the same name wherever it stands, and different names stay different. A turn
-    that changed has no token ids any more: nobody sampled it.
+    that changed has no token ids any more: nobody sampled it. Raises UserError where no name matches, or an empty one.
     """
     of = [_names(trajectory, names) for trajectory in trajectories]
     everything = sorted(set().union(*of))
+    if not everything or "" in everything:
+        found = "empty text" if everything else "nothing"
+        raise UserError(f"exchange={names.pattern} matches {found} in what was played")
     made = []
     for i, (trajectory, own) in enumerate(zip(trajectories, of, strict=True)):
         drawn = np.random.default_rng(derive(seed, "exchange", i)).choice(len(everything), len(own), replace=False)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentrl.agents.chat import AgentConfig, ChatAgent
+from agentrl.errors import UserError
 from agentrl.trainers.exchange import exchanged
 from agentrl.trainers.models import train_tokenizer
 from agentrl.trainers.options import validated
@@ -103,3 +104,9 @@ def test_a_pattern_that_is_none_is_refused():
     with pytest.raises(Exception, match=r"exchange.*regular expression") as refused:
         validated(SFTConfig, "sft", {"exchange": "[a-"})
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("pattern", "found"), [("q9", "nothing"), ("x*", "empty text")])
+def test_a_pattern_without_names_is_refused(pattern, found):
+    with pytest.raises(UserError, match=f"matches {found} in what was played"):
+        exchanged([shop("a1", "b2")], re.compile(pattern), 0)
